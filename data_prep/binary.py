@@ -1,0 +1,73 @@
+"""What the preparations' command lines share."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from absl import app
+from absl import flags
+
+from data_prep.folder import PreparationError
+
+# The flags defined below count as the binary's own, so --help lists them.
+flags.disclaim_key_flags()
+
+
+def define_flags() -> None:
+    """Defines --output, --seed and --overwrite.
+
+    A function, and no module-level flags: tests import several binaries into
+    one process, where each flag name may be defined once.
+    """
+    flags.DEFINE_string(
+        "output", None, "The prepared folder to write.", required=True
+    )
+    flags.DEFINE_integer(
+        "seed",
+        123,
+        "Seed of every random choice.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,
+    )
+    flags.DEFINE_bool(
+        "overwrite", False, "Replace the prepared folder if it exists."
+    )
+
+
+def run(prepare: Callable[..., Any], *names: str) -> None:
+    """Runs `prepare` on the values of the flags of these names.
+
+    Args:
+        prepare: Called with a keyword argument for each flag: these, and
+            `output`, `seed` and `overwrite`.
+        *names: Names of the binary's own flags.
+    """
+
+    def main(argv: list[str]) -> None:
+        # As an exception, a polite kill lets the writer clean up, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        with errors_in_one_line():
+            if len(argv) > 1:
+                raise PreparationError(
+                    f"{argv[1]!r} is no flag; write --name=value."
+                )
+            values = flags.FLAGS.flag_values_dict()
+            keys = (*names, "output", "seed", "overwrite")
+            prepare(**{key: values[key] for key in keys})
+
+    app.run(main)
+
+
+@contextlib.contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Ends the user's mistakes in one line on stderr and exit status 1."""
+    try:
+        yield
+    except (PreparationError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

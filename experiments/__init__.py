@@ -1,0 +1,1 @@
+"""Experiments: absl binaries over mlora_tf, run from a checkout."""

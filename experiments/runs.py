@@ -1,0 +1,275 @@
+"""A run: one recipe on one click log, in one folder that explains itself."""
+
+import csv
+import io
+import json
+import logging
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import Progress
+
+from experiments.provenance import provenance
+from mlora_tf import callbacks
+from mlora_tf import serving
+from mlora_tf import training
+from mlora_tf.data import ClickLog
+from mlora_tf.distribution import mirrored_strategy
+from mlora_tf.evaluation import Predictor
+from mlora_tf.evaluation import evaluate_split
+from mlora_tf.recipes import Recipe
+from mlora_tf.transform import domain_variables
+
+logger = logging.getLogger(__name__)
+
+USER_FEATURE = "user"
+"""If a log has this feature, the user-weighted AUC is reported too."""
+
+
+class RunError(ValueError):
+    """A run that can't be made as asked: says why, and what to do."""
+
+
+def run(
+    log: ClickLog,
+    recipe: Recipe,
+    output: pathlib.Path,
+    *,
+    strategy: tf.distribute.Strategy,
+    export: bool = True,
+    tensorboard: bool = True,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Trains a recipe and writes the run's folder.
+
+    The folder holds `config.json` (recipe, data, versions, commit),
+    `history.csv`, `metrics.json`, `model.keras`, `schema.json`,
+    `tensorboard/`, `state/` (to go on after a crash) and `serving/` (a
+    SavedModel). A finished run isn't run again; an unfinished one goes on.
+
+    Args:
+        log: The data.
+        recipe: What to train and how.
+        output: The run's folder.
+        strategy: Where to train.
+        export: Whether to export a SavedModel.
+        tensorboard: Whether to write TensorBoard logs.
+        console: Shows progress; None shows none.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        RunError: The folder holds another run.
+    """
+    config = {
+        "recipe": recipe.to_dict(),
+        "data": log.fingerprint,
+        "replicas": strategy.num_replicas_in_sync,
+    }
+    _claim(output, config)
+    metrics_path = output / "metrics.json"
+    if metrics_path.is_file():
+        logger.info("%s is finished already.", output)
+        return json.loads(metrics_path.read_text("utf-8"))
+
+    def phase_callbacks(
+        phase: str, steps: int
+    ) -> Sequence[keras.callbacks.Callback]:
+        chosen: list[keras.callbacks.Callback] = []
+        if tensorboard:
+            chosen.append(
+                keras.callbacks.TensorBoard(
+                    str(output / "tensorboard" / phase), write_graph=False
+                )
+            )
+        if console is not None:
+            chosen.append(ProgressBar(console, phase, steps))
+        return chosen
+
+    phases = training.train(
+        log,
+        recipe,
+        strategy,
+        state_folder=output / "state",
+        phase_callbacks=phase_callbacks,
+    )
+    write(output / "history.csv", _history(phases))
+    model = phases[-1].model
+    aside = output / "model.tmp.keras"
+    model.save(aside)
+    os.replace(aside, output / "model.keras")
+    write(output / "schema.json", log.schema.to_json())
+    if export:
+        serving.export(model, log.schema, output / "serving")
+    metrics = _metrics(log, phases)
+    # Last, because it says that the run is finished.
+    write(metrics_path, json.dumps(metrics, indent=2))
+    return metrics
+
+
+def start_tensorflow(
+    *,
+    replicas: int | None = None,
+    threads: int | None = None,
+    deterministic: bool = False,
+) -> tf.distribute.Strategy:
+    """Sets up TensorFlow, once, before it does anything else.
+
+    Args:
+        replicas: Devices to train on; see `mirrored_strategy`.
+        threads: The most threads; None takes one per core.
+        deterministic: Whether every run gives the same bits.
+
+    Returns:
+        The strategy to train under.
+
+    Raises:
+        RunError: The machine hasn't as many devices.
+    """
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        return mirrored_strategy(replicas)
+    except (ValueError, RuntimeError) as error:
+        raise RunError(str(error)) from None
+
+
+class ProgressBar(callbacks.EpochLines):
+    """Shows a bar within an epoch, and leaves a line behind for each.
+
+    Args:
+        console: Where to show them; only a terminal gets bars.
+        phase: Name of the phase.
+        steps: Steps in an epoch.
+    """
+
+    def __init__(self, console: Console, phase: str, steps: int) -> None:
+        super().__init__(console.print, phase)
+        self.steps = steps
+        self._progress = Progress(
+            console=console, transient=True, disable=not console.is_terminal
+        )
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Shows the bar."""
+        self._progress.start()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch's bar."""
+        self._task = self._progress.add_task(
+            f"{self.phase} epoch {epoch + 1}", total=self.steps
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Moves the bar on; `batch` is the last one of an execution."""
+        self._progress.update(self._task, completed=batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Leaves the epoch's line."""
+        self._progress.remove_task(self._task)
+        super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Takes the bar away."""
+        self._progress.stop()
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Writes a file aside and renames it, so that it is never half there."""
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text, "utf-8")
+    os.replace(aside, path)
+
+
+def _claim(output: pathlib.Path, config: dict[str, Any]) -> None:
+    """Writes `config.json`, or checks that the folder's is the same."""
+    path = output / "config.json"
+    if not path.is_file():
+        if output.is_dir() and any(output.iterdir()):
+            raise RunError(
+                f"{output} isn't empty and holds no run (no config.json): "
+                "choose another --output."
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        content = {**config, "provenance": provenance()}
+        write(path, json.dumps(content, indent=2))
+        return
+    try:
+        theirs = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): delete it.") from None
+    differences = {
+        f"{part}.{key}" if key else part
+        for part, mine in config.items()
+        for key, value in (mine.items() if part == "recipe" else [("", mine)])
+        if (theirs.get(part) or {} if key else theirs).get(key or part) != value
+    }
+    if differences:
+        raise RunError(
+            f"{output} holds another run, which differs in "
+            f"{', '.join(sorted(differences))}: choose another --output, or "
+            "delete that folder."
+        )
+
+
+def _history(phases: Sequence[training.Phase]) -> str:
+    rows = [
+        {"phase": phase.name, **logs}
+        for phase in phases
+        for logs in phase.history
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _metrics(log: ClickLog, phases: Sequence[training.Phase]) -> dict[str, Any]:
+    """Each phase's metrics; the last one's are the run's."""
+    user = USER_FEATURE if USER_FEATURE in log.schema.num_ids else None
+    reports = []
+    for phase in phases:
+        predictor = Predictor(phase.model)
+        report = {
+            "phase": phase.name,
+            "epochs": len(phase.history),
+            "best_epoch": phase.best_epoch + 1,
+            "parameters": phase.model.count_params(),
+            "domain_parameters": sum(
+                math.prod(variable.shape)
+                for variable in domain_variables(phase.model)
+            ),
+        }
+        for split in ("valid", "test"):
+            result = evaluate_split(
+                predictor,
+                getattr(log, split),
+                log.schema,
+                user_feature=user,
+            )
+            report[split] = result.to_dict()
+            if result.undefined:
+                logger.warning(
+                    "%s: no AUC for %s (one class alone, or no row); the "
+                    "averages leave them out.",
+                    split,
+                    ", ".join(result.undefined),
+                )
+        reports.append(report)
+    return {
+        "valid": reports[-1]["valid"],
+        "test": reports[-1]["test"],
+        "phases": reports,
+    }

@@ -1,0 +1,13 @@
+"""The plain deep model."""
+
+from typing import Any
+
+from mlora_tf.fields import Fields
+from mlora_tf.fields import flatten
+from mlora_tf.fields import logit
+from mlora_tf.towers import Tower
+
+
+def mlp(fields: Fields, tower: Tower) -> Any:
+    """A deep tower on the fields' embeddings; returns logits `(batch, 1)`."""
+    return logit(tower(flatten(fields)))

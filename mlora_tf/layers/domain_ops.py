@@ -1,0 +1,127 @@
+"""How a mixed batch reaches each row's own per-domain weights.
+
+This is the one place that knows. Every function takes per-domain weights with
+the domain on axis 0 and one domain id a row, and is exact for each row
+whatever the mix. Which form computes it follows from static shapes alone, so
+a graph holds one form, or two behind a test for a pure batch:
+
+- masked: all domains' columns in one matrix product, then zeros for the
+  columns of other domains. `D * r` columns, no dynamic shape, no gather.
+- pure: if every row is of one domain, one small product with its slice.
+- gathered: each row fetches its own matrices. Its cost doesn't grow with D.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+
+MASKED_COLUMNS = 512
+"""Up to this many columns `D * r` the masked form beats the gathered one.
+
+`python -m experiments.benchmarks.routing` measures the crossing.
+"""
+
+MASKED_ALWAYS_COLUMNS = 32
+"""Up to this many columns a test for a pure batch costs more than it saves."""
+
+ONE_HOT_DOMAINS = 64
+"""Up to this many domains a row is picked by a matrix product.
+
+Its gradient is dense, which replicas sum faster than a gather's.
+"""
+
+
+def check_domain(domain: Tensor, num_domains: int) -> Tensor:
+    """Returns the ids as `int32`, and raises where one is out of range.
+
+    Under TensorFlow the check is part of the graph, of exported models too.
+    Compiled by XLA, and under other backends, nothing can raise: there
+    `mlora_tf.data` has checked the ids when it loaded them.
+
+    Args:
+        domain: Integer tensor of shape `(batch,)`.
+        num_domains: How many domains there are.
+
+    Raises:
+        tf.errors.InvalidArgumentError: An id is not in `[0, num_domains)`.
+    """
+    domain = ops.cast(domain, "int32")
+    if keras.backend.backend() != "tensorflow":
+        return domain
+    import tensorflow as tf
+
+    known = tf.reduce_all((domain >= 0) & (domain < num_domains))
+    message = f"domain ids must be in [0, {num_domains}). Received:"
+    with tf.control_dependencies(
+        [tf.debugging.Assert(known, [message, domain], summarize=16)]
+    ):
+        return tf.identity(domain)
+
+
+def domain_rows(table: Tensor, domain: Tensor) -> Tensor:
+    """Each row's own slice of a table.
+
+    Args:
+        table: Tensor of shape `(D, units)`.
+        domain: Tensor of shape `(batch,)`.
+
+    Returns:
+        Tensor of shape `(batch, units)`.
+    """
+    num_domains = table.shape[0]
+    if num_domains <= ONE_HOT_DOMAINS:
+        return ops.matmul(
+            ops.one_hot(domain, num_domains, dtype=table.dtype), table
+        )
+    return ops.take(table, domain, axis=0)
+
+
+def low_rank(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
+    """`x A_d B_d`, with each row's own domain d.
+
+    Args:
+        inputs: Tensor of shape `(batch, in)`.
+        a: Tensor of shape `(D, in, r)`.
+        b: Tensor of shape `(D, r, out)`.
+        domain: Tensor of shape `(batch,)`.
+
+    Returns:
+        Tensor of shape `(batch, out)`.
+    """
+    num_domains, _, rank = a.shape
+    if num_domains == 1:
+        return ops.matmul(ops.matmul(inputs, a[0]), b[0])
+    columns = num_domains * rank
+    mixed = _masked if columns <= MASKED_COLUMNS else _gathered
+    if columns <= MASKED_ALWAYS_COLUMNS:
+        return mixed(inputs, a, b, domain)
+    return ops.cond(
+        ops.all(ops.equal(domain, domain[0])),
+        lambda: _pure(inputs, a, b, domain),
+        lambda: mixed(inputs, a, b, domain),
+    )
+
+
+def _masked(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
+    num_domains, width, rank = a.shape
+    all_a = ops.reshape(ops.transpose(a, (1, 0, 2)), (width, -1))
+    hidden = ops.reshape(ops.matmul(inputs, all_a), (-1, num_domains, rank))
+    own = ops.one_hot(domain, num_domains, dtype=hidden.dtype)
+    hidden = ops.reshape(hidden * own[:, :, None], (-1, num_domains * rank))
+    return ops.matmul(hidden, ops.reshape(b, (num_domains * rank, -1)))
+
+
+def _pure(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
+    own_a = ops.take(a, domain[0], axis=0)
+    own_b = ops.take(b, domain[0], axis=0)
+    return ops.matmul(ops.matmul(inputs, own_a), own_b)
+
+
+def _gathered(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
+    own_a = ops.take(a, domain, axis=0)
+    own_b = ops.take(b, domain, axis=0)
+    hidden = ops.matmul(inputs[:, None, :], own_a)
+    return ops.squeeze(ops.matmul(hidden, own_b), axis=1)

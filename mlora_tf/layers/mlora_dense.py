@@ -1,0 +1,261 @@
+"""A dense layer with a low-rank adapter for each domain."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from mlora_tf.layers import domain_ops
+from mlora_tf.layers.domain_layer import DomainLayer
+from mlora_tf.layers.per_domain import PerDomain
+
+
+@keras.saving.register_keras_serializable(package="mlora_tf")
+class MLoRADense(DomainLayer):
+    """A dense layer shared by all domains, plus a low-rank one for each.
+
+    `y = act((x W + b) + s x A_d B_d + b_d)`, with d the row's own domain:
+    MLoRA's eq. 9. `B` and `b_d` start at zero, so that a new layer is the
+    shared one. The rank follows the width, eq. 10:
+    `r = max(units // temperature, 1)`.
+
+    Args:
+        units: Width of the output.
+        num_domains: How many domains there are.
+        rank: The adapters' rank, in place of `temperature`'s rule. 0 leaves
+            the per-domain bias alone.
+        temperature: Divides `units` to give the rank (the paper's alpha).
+        max_adapter_params: Raises the temperature until one domain's `A` and
+            `B` together hold at most this many numbers (section 4.6: 1024).
+        lora_alpha: Scales the adapters by `s = lora_alpha / rank`, as LoRA
+            does; None, as in MLoRA, is `s = 1`.
+        activation: Applied to the sum.
+        use_bias: Whether there is a shared bias `b`.
+        use_lora_bias: Whether there is a bias `b_d` for each domain.
+        shared_dropout: Rate of dropout in training on the shared `x W + b`
+            alone; the adapters pass undropped, as in the published code.
+        kernel_initializer: Draws `W`.
+        bias_initializer: Draws `b`.
+        a_initializer: Draws `A`, with the fan of one domain's slice.
+        kernel_regularizer: Penalty on `W`.
+        lora_regularizer: Penalty on `A` and on `B`: it draws every domain
+            towards the shared layer.
+        **kwargs: `keras.layers.Layer` arguments.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, in)`.
+        domain: Integer tensor of shape `(batch,)` in `[0, num_domains)`.
+
+    Returns:
+        Tensor of shape `(batch, units)`.
+
+    Example:
+    >>> layer = MLoRADense(4, num_domains=3, rank=2, activation="relu")
+    >>> inputs, domain = keras.ops.ones((2, 5)), keras.ops.array([0, 2])
+    >>> tuple(layer(inputs, domain).shape)
+    (2, 4)
+
+    Reference:
+        Yang et al., "MLoRA: Multi-Domain Low-Rank Adaptive Network for
+        Click-Through Rate Prediction", RecSys 2024.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        num_domains: int,
+        *,
+        rank: int | None = None,
+        temperature: int = 32,
+        max_adapter_params: int | None = None,
+        lora_alpha: float | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
+        use_lora_bias: bool = True,
+        shared_dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        a_initializer: Any = "glorot_normal",
+        kernel_regularizer: Any = None,
+        lora_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_domains, **kwargs)
+        _check_integer("units", units, 1)
+        _check_integer("temperature", temperature, 1)
+        if rank is not None:
+            _check_integer("rank", rank, 0)
+        if max_adapter_params is not None:
+            _check_integer("max_adapter_params", max_adapter_params, 1)
+        self.units = units
+        self.rank = rank
+        self.temperature = temperature
+        self.max_adapter_params = max_adapter_params
+        self.lora_alpha = lora_alpha
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.use_lora_bias = use_lora_bias
+        self.shared_dropout = shared_dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.a_initializer = keras.initializers.get(a_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.lora_regularizer = keras.regularizers.get(lora_regularizer)
+        # Checks the rate, and keeps its seed with the layer's state.
+        self.dropout = keras.layers.Dropout(shared_dropout)
+        self.input_spec = keras.layers.InputSpec(ndim=2)
+
+    def build(self, inputs_shape: tuple[int, ...], domain_shape: Any) -> None:
+        """Makes the weights for inputs of shape `(batch, in)`."""
+        width = inputs_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(width, self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        self.bias = self.lora_kernel_a = self.lora_kernel_b = None
+        self.lora_bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+            )
+        rank = self.adapter_rank(width)
+        if rank:
+            self.lora_kernel_a = self.add_weight(
+                name="lora_kernel_a",
+                shape=(self.num_domains, width, rank),
+                initializer=PerDomain(self.a_initializer),
+                regularizer=self.lora_regularizer,
+            )
+            self.lora_kernel_b = self.add_weight(
+                name="lora_kernel_b",
+                shape=(self.num_domains, rank, self.units),
+                initializer="zeros",
+                regularizer=self.lora_regularizer,
+            )
+        if self.use_lora_bias:
+            self.lora_bias = self.add_weight(
+                name="lora_bias",
+                shape=(self.num_domains, self.units),
+                initializer="zeros",
+            )
+
+    def adapter_rank(self, width: int) -> int:
+        """The adapters' rank for inputs of that width (eq. 10).
+
+        Raises:
+            ValueError: Not even rank 1 fits into `max_adapter_params`.
+        """
+        rank = self.rank
+        if rank is None:
+            rank = max(self.units // self.temperature, 1)
+        limit = self.max_adapter_params
+        if limit is None or rank == 0:
+            return rank
+        fitting = limit // (width + self.units)
+        if fitting == 0:
+            raise ValueError(
+                f"a rank-1 adapter of {self.name!r} ({width} -> {self.units}) "
+                f"has {width + self.units} parameters: raise "
+                "max_adapter_params or adapt a narrower layer. "
+                f"Received: max_adapter_params={limit}"
+            )
+        temperature = self.temperature
+        while rank > fitting and self.rank is None:
+            temperature += 1
+            rank = max(self.units // temperature, 1)
+        return min(rank, fitting)
+
+    def call(self, inputs: Any, domain: Any) -> Any:
+        """Computes the layer for rows of any mix of domains."""
+        domain = domain_ops.check_domain(domain, self.num_domains)
+        outputs = ops.matmul(inputs, self.kernel)
+        if self.bias is not None:
+            outputs = outputs + self.bias
+        outputs = self.dropout(outputs)
+        if self.lora_kernel_a is not None:
+            outputs = outputs + domain_ops.low_rank(
+                inputs, self.lora_kernel_a, self._scaled_b(), domain
+            )
+        if self.lora_bias is not None:
+            outputs = outputs + domain_ops.domain_rows(self.lora_bias, domain)
+        return self.activation(outputs)
+
+    @property
+    def domain_variables(self) -> list[keras.Variable]:
+        """`A`, `B` and `b_d`, as far as the layer has them."""
+        weights = (self.lora_kernel_a, self.lora_kernel_b, self.lora_bias)
+        return [weight for weight in weights if weight is not None]
+
+    def specialize(self, domain: int) -> keras.layers.Dense:
+        """A `Dense` with `W + s A_d B_d` for kernel and `b + b_d` for bias."""
+        self._check_specializable(domain)
+        kernel = ops.convert_to_tensor(self.kernel)
+        bias = ops.zeros((self.units,), dtype=kernel.dtype)
+        if self.bias is not None:
+            bias = bias + self.bias
+        if self.lora_bias is not None:
+            bias = bias + self.lora_bias[domain]
+        if self.lora_kernel_a is not None:
+            kernel = kernel + ops.matmul(
+                self.lora_kernel_a[domain], self._scaled_b()[domain]
+            )
+        dense = keras.layers.Dense(
+            self.units,
+            activation=self.activation,
+            dtype=self.dtype_policy,
+            name=self.name,
+        )
+        dense.build((None, kernel.shape[0]))
+        dense.set_weights([kernel, bias])
+        return dense
+
+    def compute_output_shape(
+        self, inputs_shape: tuple[int, ...], domain_shape: Any
+    ) -> tuple[int, ...]:
+        """`(batch, units)`."""
+        return (inputs_shape[0], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the layer again."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "rank": self.rank,
+            "temperature": self.temperature,
+            "max_adapter_params": self.max_adapter_params,
+            "lora_alpha": self.lora_alpha,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "use_lora_bias": self.use_lora_bias,
+            "shared_dropout": self.shared_dropout,
+            **{
+                name: keras.initializers.serialize(getattr(self, name))
+                for name in (
+                    "kernel_initializer",
+                    "bias_initializer",
+                    "a_initializer",
+                )
+            },
+            **{
+                name: keras.regularizers.serialize(getattr(self, name))
+                for name in ("kernel_regularizer", "lora_regularizer")
+            },
+        }
+
+    def _scaled_b(self) -> Any:
+        if self.lora_alpha is None:
+            return self.lora_kernel_b
+        rank = self.lora_kernel_b.shape[1]
+        return self.lora_kernel_b * (self.lora_alpha / rank)
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}. "
+            f"Received: {name}={value!r}"
+        )

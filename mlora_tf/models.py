@@ -1,0 +1,123 @@
+"""Any backbone with any tower, as a functional Keras model."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from mlora_tf.backbones import BACKBONES
+from mlora_tf.fields import make_fields
+from mlora_tf.schema import DOMAIN
+from mlora_tf.schema import Schema
+from mlora_tf.towers import TOWERS
+from mlora_tf.towers import Hidden
+
+
+def build_model(
+    schema: Schema,
+    backbone: str = "mlp",
+    tower: str = "shared",
+    *,
+    hidden_units: Sequence[int] = (256, 128, 64),
+    activation: str = "relu",
+    dropout: float = 0.0,
+    dropout_placement: str = "shared",
+    embedding_dim: int = 8,
+    embedding_initializer: Any = None,
+    embedding_l2: float = 1e-5,
+    domain_field: bool = True,
+    kernel_initializer: Any = "glorot_normal",
+    tower_options: Mapping[str, Any] | None = None,
+) -> keras.Model:
+    """Builds a click model for many domains.
+
+    Args:
+        schema: The features and the domains.
+        backbone: How features interact: a name in `BACKBONES`.
+        tower: How domains share weights: a name in `TOWERS`.
+        hidden_units: Widths of the tower's hidden layers.
+        activation: Their activation.
+        dropout: Their rate of dropout.
+        dropout_placement: "shared" or "output"; see `Hidden`.
+        embedding_dim: Width of each field's embedding.
+        embedding_initializer: Draws the tables; None draws N(0, 1e-4).
+        embedding_l2: L2 penalty on each whole table.
+        domain_field: Whether the domain is one of the embedded fields.
+        kernel_initializer: Draws the tower's shared kernels.
+        tower_options: More arguments for the tower, such as
+            `{"temperature": 16}` for `"mlora"`.
+
+    Returns:
+        A functional model. Inputs: a dict of integer tensors of shape
+        `(batch,)`, one per feature and `"domain"`. Output:
+        `{"ctr": probability}` of shape `(batch, 1)`.
+
+    Raises:
+        ValueError: There is no such backbone or tower.
+        TypeError: The tower has no such option.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, "deepfm", "mlora", hidden_units=[8])
+    >>> inputs = {"item": np.array([1, 2]), "domain": np.array([0, 1])}
+    >>> tuple(model(inputs)["ctr"].shape)
+    (2, 1)
+    """
+    make_logits = _lookup(BACKBONES, backbone, "backbone")
+    make_tower = _lookup(TOWERS, tower, "tower")
+    if embedding_initializer is None:
+        embedding_initializer = keras.initializers.RandomNormal(stddev=1e-4)
+    fields = make_fields(
+        schema,
+        embedding_dim=embedding_dim,
+        embedding_initializer=embedding_initializer,
+        embedding_l2=embedding_l2,
+        domain_field=domain_field,
+    )
+    hidden = Hidden(
+        units=tuple(hidden_units),
+        activation=activation,
+        dropout=dropout,
+        dropout_placement=dropout_placement,
+        kernel_initializer=kernel_initializer,
+    )
+    plug = make_tower(
+        fields.domain, schema.num_domains, hidden, **(tower_options or {})
+    )
+    # The sigmoid stays last: Keras's cross-entropy then finds the logits
+    # behind it and is exact where a probability rounds to 0 or 1.
+    ctr = keras.layers.Activation("sigmoid", name="ctr")(
+        make_logits(fields, plug)
+    )
+    return keras.Model(fields.inputs, {"ctr": ctr}, name=f"{backbone}_{tower}")
+
+
+def with_domain_output(model: keras.Model) -> keras.Model:
+    """The same model with one more output, for metrics that need the domain.
+
+    Args:
+        model: A model with an input `"domain"` and an output `"ctr"`.
+
+    Returns:
+        A model that shares all layers. Its output `"ctr_domain"`, of shape
+        `(batch, 2)`, is the prediction beside its row's domain: what
+        `StreamingWAUC` reads in `compile` and `evaluate`.
+    """
+    ctr = model.output["ctr"]
+    domain = ops.expand_dims(ops.cast(model.input[DOMAIN], ctr.dtype), 1)
+    both = ops.concatenate([ctr, domain], axis=1)
+    return keras.Model(model.input, {**model.output, "ctr_domain": both})
+
+
+def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        raise ValueError(
+            f"{what} must be one of {sorted(table)}. Received: {name!r}"
+        )
+    return table[name]

@@ -1,0 +1,36 @@
+"""One fully connected network for all domains: the base of both papers."""
+
+from typing import Any
+
+from keras import layers
+
+from mlora_tf.towers.tower import Hidden
+from mlora_tf.towers.tower import Tower
+
+
+def shared(domain: Any, num_domains: int, hidden: Hidden) -> Tower:
+    """A plain fully connected network, the same for every domain.
+
+    Args:
+        domain: The rows' domains, an integer tensor of shape `(batch,)`; not
+            used.
+        num_domains: How many domains there are; not used.
+        hidden: The hidden layers.
+    """
+    del domain, num_domains
+
+    def tower(x: Any) -> Any:
+        for i, units in enumerate(hidden.units):
+            x = layers.Dense(
+                units,
+                kernel_initializer=hidden.kernel_initializer,
+                name=f"hidden_{i}",
+            )(x)
+            if hidden.shared_dropout:
+                x = layers.Dropout(hidden.shared_dropout)(x)
+            x = layers.Activation(hidden.activation)(x)
+            if hidden.output_dropout:
+                x = layers.Dropout(hidden.output_dropout)(x)
+        return x
+
+    return tower

@@ -1,0 +1,224 @@
+"""Trains a recipe on a click log: joint or in two phases, resumable."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mlora_tf import callbacks
+from mlora_tf.data import Batches
+from mlora_tf.data import ClickLog
+from mlora_tf.data import Split
+from mlora_tf.models import build_model
+from mlora_tf.recipes import Recipe
+from mlora_tf.transform import freeze_backbone
+from mlora_tf.transform import initialize_from
+
+STEPS_PER_EXECUTION = 32
+"""Training steps per call into TensorFlow: it saves a third of an epoch."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A finished phase of training.
+
+    Attributes:
+        name: "joint", "pretrain", "adapters" or "train_on".
+        model: The model with its best weights.
+        best: The monitored score of those weights on the validation split.
+        best_epoch: The epoch that they are from; -1 where no epoch beat the
+            start.
+        history: The logs of each epoch, in order.
+    """
+
+    name: str
+    model: keras.Model
+    best: float
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+def train(
+    log: ClickLog,
+    recipe: Recipe,
+    strategy: tf.distribute.Strategy,
+    *,
+    state_folder: pathlib.Path,
+    phase_callbacks: Callable[
+        [str, int], Sequence[keras.callbacks.Callback]
+    ] = lambda phase, steps: (),
+) -> list[Phase]:
+    """Trains a recipe; called again after a crash, it goes on.
+
+    Args:
+        log: The data.
+        recipe: What to train and how.
+        strategy: Where to train.
+        state_folder: Holds one file of state per phase.
+        phase_callbacks: Makes more callbacks for a phase from its name and
+            its steps per epoch.
+
+    Returns:
+        The phases, in order; the last one's model is the result.
+    """
+    state_folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(recipe.seed)
+    with strategy.scope():
+        base = build(log, recipe, tower="shared")
+
+    def fit(name: str, model: keras.Model, rows: Split, **kwargs: Any) -> Phase:
+        return fit_phase(
+            name,
+            model,
+            rows,
+            log,
+            recipe,
+            strategy,
+            state=state_folder / f"{name}.npz",
+            make_callbacks=phase_callbacks,
+            **kwargs,
+        )
+
+    if recipe.schedule == "joint":
+        model = base
+        if recipe.tower != "shared":
+            with strategy.scope():
+                model = build(log, recipe)
+                # Both arms of a comparison start from the same weights.
+                initialize_from(model, base)
+        return [fit("joint", model, log.train)]
+
+    first, second = _phase_rows(log.train, recipe)
+    pretrained = fit("pretrain", base, first)
+    name = "train_on" if recipe.control == "train_on" else "adapters"
+    with strategy.scope():
+        model = build(log, recipe)
+        initialize_from(model, base)
+        if name == "adapters":
+            freeze_backbone(model)
+    return [pretrained, fit(name, model, second, start=pretrained.best)]
+
+
+def build(log: ClickLog, recipe: Recipe, tower: str | None = None) -> Any:
+    """Builds a recipe's model, or its base with `tower="shared"`."""
+    tower = tower or recipe.tower
+    return build_model(
+        log.schema,
+        recipe.backbone,
+        tower,
+        hidden_units=recipe.hidden_units,
+        dropout=recipe.dropout,
+        dropout_placement=recipe.dropout_placement,
+        embedding_dim=recipe.embedding_dim,
+        embedding_initializer=(
+            keras.initializers.RandomNormal(stddev=recipe.embedding_stddev)
+            if recipe.embedding_stddev
+            else "uniform"
+        ),
+        embedding_l2=recipe.embedding_l2,
+        tower_options=recipe.tower_options if tower == recipe.tower else {},
+    )
+
+
+def fit_phase(
+    name: str,
+    model: keras.Model,
+    rows: Split,
+    log: ClickLog,
+    recipe: Recipe,
+    strategy: tf.distribute.Strategy,
+    *,
+    state: pathlib.Path,
+    make_callbacks: Callable[[str, int], Sequence[keras.callbacks.Callback]],
+    start: float | None = None,
+) -> Phase:
+    """Compiles and fits a model until early stopping, or goes on with it.
+
+    Args:
+        name: The phase's name.
+        model: The model, made in the strategy's scope.
+        rows: The rows to train on.
+        log: The data, for its validation split.
+        recipe: The optimizer, the batches and the early stopping.
+        strategy: Where to train.
+        state: The file of the phase's state.
+        make_callbacks: Makes more callbacks from the phase's name and steps.
+        start: The score that the model already has, to be beaten.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if recipe.batch_size % replicas:
+        raise ValueError(
+            "batch_size is the global batch and must divide by the replicas. "
+            f"Received: batch_size={recipe.batch_size}, replicas={replicas}"
+        )
+    batches = Batches(
+        rows, recipe.batch_size, mode=recipe.batches, seed=recipe.seed
+    )
+    with strategy.scope():
+        _compile(model, recipe)
+    stopping = callbacks.EarlyStopping(
+        recipe.monitor,
+        recipe.patience,
+        start=start,
+        rollback=recipe.rollback,
+    )
+    saver = callbacks.TrainingState(
+        state, stopping, {"recipe": recipe.to_dict(), "data": log.fingerprint}
+    )
+    with strategy.scope():
+        first_epoch = saver.restore(model)
+    if not saver.finished:
+        model.fit(
+            batches.dataset,
+            epochs=recipe.max_epochs,
+            initial_epoch=first_epoch,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+            callbacks=[
+                callbacks.EpochOrder(batches),
+                callbacks.ExactEvaluation(log.valid, log.schema),
+                stopping,
+                *make_callbacks(name, batches.steps),
+                saver,
+            ],
+        )
+    return Phase(
+        name, model, saver.best, saver.best_epoch, history=saver.history
+    )
+
+
+def _compile(model: keras.Model, recipe: Recipe) -> None:
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            recipe.learning_rate, epsilon=recipe.adam_epsilon
+        ),
+        loss={"ctr": keras.losses.BinaryCrossentropy()},
+        steps_per_execution=STEPS_PER_EXECUTION,
+        # "auto" would compile on one GPU and not on two; on a CPU, XLA is
+        # many times slower.
+        jit_compile=False,
+    )
+    # Made here, in scope, so that a saved state finds its variables.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _phase_rows(rows: Split, recipe: Recipe) -> tuple[Split, Split]:
+    """The rows of phase one and of phase two."""
+    if not recipe.fresh_fraction:
+        logger.warning(
+            "Phase two trains on the rows of phase one, whose id embeddings "
+            "have fitted them already: adapters rarely gain there. Keep "
+            "fresh rows for them with fresh_fraction."
+        )
+        return rows, rows
+    order = np.random.default_rng(recipe.seed).permutation(len(rows))
+    fresh = round(len(rows) * recipe.fresh_fraction)
+    return rows.take(order[fresh:]), rows.take(order[:fresh])

@@ -1,0 +1,73 @@
+"""What can be done to a model because its adapters are domain variables."""
+
+from collections.abc import Iterator
+
+import keras
+
+from mlora_tf.layers import DomainLayer
+
+
+def domain_layers(model: keras.Model) -> Iterator[DomainLayer]:
+    """The layers of a model that keep weights of their own per domain."""
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, DomainLayer):
+            yield layer
+
+
+def domain_variables(model: keras.Model) -> list[keras.Variable]:
+    """The per-domain weights of a model; axis 0 of each is the domain."""
+    return [
+        variable
+        for layer in domain_layers(model)
+        for variable in layer.domain_variables
+    ]
+
+
+def freeze_backbone(model: keras.Model) -> None:
+    """Leaves the per-domain weights as the only ones that train.
+
+    Compile the model after it, in the strategy's scope: Keras caches the
+    train function, and one that was made before would train on as before.
+
+    Raises:
+        ValueError: The model has no per-domain weight, so that nothing would
+            be left to train.
+    """
+    adapters = {id(variable) for variable in domain_variables(model)}
+    if not adapters:
+        raise ValueError(
+            f"{model.name!r} has no per-domain weights: frozen, nothing of it "
+            'would train. Build it with a tower such as "mlora".'
+        )
+    for layer in model._flatten_layers(include_self=False):
+        own = layer.domain_variables if isinstance(layer, DomainLayer) else []
+        if own:
+            for variable in layer.weights:
+                variable.trainable = id(variable) in adapters
+        elif not layer._layers:
+            layer.trainable = False
+
+
+def initialize_from(model: keras.Model, source: keras.Model) -> None:
+    """Copies a model's weights into another that has them and maybe more.
+
+    Weights find their places by path, never by position. Those of `model`
+    that `source` doesn't have keep their values: adapters start as they were
+    initialized, that is, as the shared model.
+
+    Raises:
+        ValueError: A weight of `source` has no place in `model`, or another
+            shape there. Nothing has been copied then.
+    """
+    places = {variable.path: variable for variable in model.weights}
+    for variable in source.weights:
+        place = places.get(variable.path)
+        if place is None or place.shape != variable.shape:
+            there = None if place is None else tuple(place.shape)
+            raise ValueError(
+                f"{source.name!r} can't initialize {model.name!r}: its weight "
+                f"{variable.path!r} of shape {tuple(variable.shape)} has no "
+                f"place there. Received: {there}"
+            )
+    for variable in source.weights:
+        places[variable.path].assign(variable)

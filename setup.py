@@ -1,0 +1,53 @@
+"""Installs the library; experiments and data_prep run from a checkout."""
+
+import pathlib
+import re
+
+from setuptools import find_packages
+from setuptools import setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+?)"', (ROOT / "mlora_tf" / "version.py").read_text()
+).group(1)
+
+EXPERIMENTS = [
+    "absl-py>=2.1",
+    "matplotlib>=3.8",
+    "rich>=13",
+    "scikit-learn>=1.4",
+    "tensorboard>=2.16",
+]
+
+setup(
+    name="mlora-tf",
+    version=VERSION,
+    description=(
+        "Click prediction for many domains at once: MLoRA and STAR in Keras 3"
+    ),
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["mlora_tf", "mlora_tf.*"]),
+    package_data={"mlora_tf": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "tensorflow>=2.20",
+        "keras>=3.15",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "pyarrow>=15",
+    ],
+    extras_require={
+        "experiments": EXPERIMENTS,
+        "test": [
+            *EXPERIMENTS,
+            "hypothesis>=6.100",
+            "mypy>=1.13",
+            "pandas-stubs",
+            "pytest>=8",
+            "ruff>=0.9",
+        ],
+        "and-cuda": ["tensorflow[and-cuda]>=2.20"],
+    },
+)

@@ -1,0 +1,446 @@
+import hashlib
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.model_selection import train_test_split
+
+from data_prep import binary
+from data_prep import folder
+from data_prep.folder import PreparationError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def prepared(**changes):
+    """Eight rows: four in train, three in valid, one in test."""
+    content = {
+        "dataset": "tiny",
+        "options": {"domain": "shop"},
+        "seed": 7,
+        "sources": {"log.csv": {"bytes": 3, "sha256": "abc"}},
+        "vocabularies": {"user": [10, 20], "item": ["x", "y", "z"]},
+        "domain_name": "shop",
+        "domains": ["north", "south", "west"],
+        "columns": {
+            "label": np.array([1, 0, 1, 1, 0, 0, 1, 0]),
+            "user": np.array([1, 2, 1, 2, 0, 1, 2, 1]),
+            "item": np.array([3, 2, 1, 0, 3, 2, 1, 0]),
+            "domain": np.array([0, 0, 0, 1, 1, 1, 1, 0]),
+            "true_ctr": np.linspace(0.0, 0.7, 8, dtype=np.float32),
+        },
+        "split": np.array([0, 0, 1, 0, 1, 1, 0, 2]),
+    }
+    return folder.Prepared(**{**content, **changes})
+
+
+def with_column(name, values):
+    columns = {**prepared().columns, name: np.asarray(values)}
+    return prepared(columns=columns)
+
+
+def contents(path):
+    return {entry.name: entry.read_bytes() for entry in path.iterdir()}
+
+
+def names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_columns_types_and_rows(tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    path = tmp_path / "out" / "train.parquet"
+    assert pq.read_metadata(path).metadata is None
+    table = pq.read_table(path)
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "user": "int32",
+        "item": "int32",
+        "domain": "int32",
+        "label": "int8",
+        "true_ctr": "float",
+    }
+    assert table.select(["user", "item", "domain", "label"]).to_pydict() == {
+        "user": [1, 2, 2, 2],
+        "item": [3, 2, 0, 1],
+        "domain": [0, 0, 1, 1],
+        "label": [1, 0, 1, 1],
+    }
+    np.testing.assert_allclose(table["true_ctr"], [0, 0.1, 0.3, 0.6])
+    valid = pq.read_table(tmp_path / "out" / "valid.parquet")
+    assert valid["item"].to_pylist() == [1, 3, 2]
+    test = pq.read_table(tmp_path / "out" / "test.parquet")
+    assert test["item"].to_pylist() == [0]
+
+
+def test_schema(tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    assert json.loads((tmp_path / "out" / "schema.json").read_text()) == {
+        "format": "mlora_tf.schema/1",
+        "features": [
+            {"kind": "sparse", "name": "user", "vocabulary": [10, 20]},
+            {"kind": "sparse", "name": "item", "vocabulary": ["x", "y", "z"]},
+        ],
+        "domain": {"name": "shop", "values": ["north", "south", "west"]},
+        "label": "label",
+    }
+
+
+def test_manifest(tmp_path):
+    returned = folder.write(tmp_path / "out", prepared())
+    files = contents(tmp_path / "out")
+    manifest = json.loads(files.pop("manifest.json"))
+    assert manifest == returned
+    assert set(files) == set(manifest["files"])
+    digests = {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items()
+    }
+    assert manifest["files"] == {
+        "train.parquet": {"rows": 4, "sha256": digests["train.parquet"]},
+        "valid.parquet": {"rows": 3, "sha256": digests["valid.parquet"]},
+        "test.parquet": {"rows": 1, "sha256": digests["test.parquet"]},
+        "schema.json": {"sha256": digests["schema.json"]},
+    }
+    in_order = "".join(digests[name] for name in sorted(digests))
+    fingerprint = hashlib.sha256(in_order.encode()).hexdigest()
+    assert manifest["fingerprint"] == fingerprint
+    assert manifest["counts"] == {
+        "train": {
+            "north": {"rows": 2, "clicks": 1},
+            "south": {"rows": 2, "clicks": 2},
+            "west": {"rows": 0, "clicks": 0},
+        },
+        "valid": {
+            "north": {"rows": 1, "clicks": 1},
+            "south": {"rows": 2, "clicks": 0},
+            "west": {"rows": 0, "clicks": 0},
+        },
+        "test": {
+            "north": {"rows": 1, "clicks": 0},
+            "south": {"rows": 0, "clicks": 0},
+            "west": {"rows": 0, "clicks": 0},
+        },
+    }
+    assert manifest["format"] == "mlora_tf.prepared/1"
+    assert manifest["dataset"] == "tiny"
+    assert manifest["options"] == {"domain": "shop"}
+    assert manifest["seed"] == 7
+    assert manifest["sources"] == {"log.csv": {"bytes": 3, "sha256": "abc"}}
+    assert set(manifest["versions"]) == {
+        "python",
+        "numpy",
+        "pandas",
+        "pyarrow",
+    }
+
+
+def test_two_runs_give_the_same_bytes(tmp_path):
+    folder.write(tmp_path / "one", prepared())
+    folder.write(tmp_path / "two", prepared())
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert names(tmp_path / "one") == sorted(folder.FILES)
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, "file"])
+def test_digest_of_a_stream(kind, tmp_path):
+    data = b"user::movie" * 100_000
+    (tmp_path / "raw").write_bytes(data)
+    path = tmp_path / "raw"
+    with path.open("rb") if kind == "file" else kind(data) as stream:
+        assert folder.digest(stream) == {
+            "bytes": 1_100_000,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+
+
+# Overwriting.
+
+
+def test_an_existing_folder_stays_without_overwrite(tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    before = contents(tmp_path / "out")
+    with pytest.raises(PreparationError, match=r"out exists.*--overwrite"):
+        folder.write(tmp_path / "out", prepared(seed=8))
+    assert contents(tmp_path / "out") == before
+    assert names(tmp_path) == ["out"]
+
+
+def test_overwrite_replaces_a_prepared_folder(tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    folder.write(tmp_path / "out", prepared(seed=8), overwrite=True)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["seed"] == 8
+    assert names(tmp_path) == ["out"]
+
+
+def test_overwrite_takes_an_empty_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    folder.write(tmp_path / "out", prepared(), overwrite=True)
+    assert names(tmp_path / "out") == sorted(folder.FILES)
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [None, "{", "[]", '{"format": "mlora_tf.prepared/9"}', "[" * 100_000],
+)
+def test_overwrite_refuses_another_folder(manifest, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    before = contents(tmp_path)
+    with pytest.raises(PreparationError, match="is no prepared folder"):
+        folder.write(tmp_path, prepared(), overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_overwrite_refuses_to_delete_a_stranger(tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(PreparationError, match=r"also holds 'notes\.txt'"):
+        folder.write(tmp_path / "out", prepared(seed=8), overwrite=True)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_is_never_replaced(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(PreparationError, match="out is a file"):
+        folder.write(tmp_path / "out", prepared(), overwrite=True)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+# Failures.
+
+
+def failing(function, at):
+    """`function`, which raises at its `at`-th call."""
+    calls = iter(range(1, 100))
+
+    def wrapped(*args, **kwargs):
+        if next(calls) == at:
+            raise OSError("the disk is full")
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "at"),
+    [
+        (pq, "write_table", 1),
+        (pq, "write_table", 3),
+        (os, "fsync", 2),
+        (json, "dumps", 2),
+        (os, "replace", 1),
+    ],
+)
+def test_a_failure_leaves_nothing(module, name, at, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, name, failing(getattr(module, name), at))
+    with pytest.raises(OSError, match="the disk is full"):
+        folder.write(tmp_path / "out", prepared())
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_failed_overwrite_leaves_the_old_folder(at, tmp_path, monkeypatch):
+    folder.write(tmp_path / "out", prepared())
+    before = contents(tmp_path / "out")
+    monkeypatch.setattr(os, "replace", failing(os.replace, at))
+    with pytest.raises(OSError, match="the disk is full"):
+        folder.write(tmp_path / "out", prepared(seed=8), overwrite=True)
+    assert contents(tmp_path / "out") == before
+    assert names(tmp_path) == ["out"]
+
+
+def test_another_run_that_was_faster_wins(tmp_path, monkeypatch):
+    write_table = pq.write_table
+
+    def write_after_the_other(*args, **kwargs):
+        monkeypatch.setattr(pq, "write_table", write_table)
+        folder.write(tmp_path / "out", prepared(seed=8))
+        write_table(*args, **kwargs)
+
+    monkeypatch.setattr(pq, "write_table", write_after_the_other)
+    with pytest.raises(PreparationError, match="out exists"):
+        folder.write(tmp_path / "out", prepared(seed=7))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["seed"] == 8
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_polite_kill_leaves_nothing(tmp_path):
+    script = f"""
+import os, signal, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(pathlib.Path(__file__).parent)!r}]
+from data_prep import binary, folder
+from test_folder import prepared
+
+def prepare(output, seed, overwrite):
+    os.fsync = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    folder.write(output, prepared())
+
+binary.define_flags()
+binary.run(prepare)
+"""
+    command = [sys.executable, "-c", script, f"--output={tmp_path / 'out'}"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 128 + signal.SIGTERM, result.stderr
+    assert names(tmp_path) == []
+
+
+# What breaks the format.
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("user", [1, 2, 1, 2, 0, 1, 2, 3], "0 to 2. Received: 0 to 3"),
+        ("user", [1, 2, 1, 2, 0, 1, 2, -1], "0 to 2. Received: -1 to 2"),
+        ("user", np.ones(8), "must hold integers. Received: float64"),
+        ("domain", [3, 0, 0, 0, 0, 0, 0, 0], "0 to 2. Received: 0 to 3"),
+        ("label", [2, 0, 0, 0, 0, 0, 0, 0], "0 to 1. Received: 0 to 2"),
+        ("item", [1, 2], "one value a row"),
+        ("extra", range(8), "must hold floats. Received: int64"),
+    ],
+)
+def test_a_wrong_column_raises(name, values, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        folder.write(tmp_path / "out", with_column(name, values))
+    assert names(tmp_path) == []
+
+
+def test_an_empty_split_raises(tmp_path):
+    with pytest.raises(PreparationError, match="left for the test split"):
+        folder.write(tmp_path / "out", prepared(split=np.arange(8) % 2))
+    assert names(tmp_path) == []
+
+
+# The split.
+
+
+@pytest.mark.parametrize(
+    ("domain", "counts"),
+    [
+        # 10 rows, 5 of them clicks: 6, 2 and 2 rows.
+        (4, {"clicks": [3, 1, 1], "others": [3, 1, 1]}),
+        # 20 rows, 5 clicks.
+        (9, {"clicks": [3, 1, 1], "others": [9, 3, 3]}),
+        # 10 rows, 4 clicks: 2.4, 0.8 and 0.8 to the nearest row.
+        (2, {"clicks": [2, 1, 1], "others": [4, 1, 1]}),
+        # A single click goes where most rows go.
+        (7, {"clicks": [1, 0, 0], "others": [5, 2, 2]}),
+    ],
+)
+def test_split_by_hand(domain, counts):
+    domains = np.repeat([4, 9, 2, 7], [10, 20, 10, 10])
+    clicks = np.repeat([1, 0] * 4, [5, 5, 5, 15, 4, 6, 1, 9])
+    split = folder.stratified_split(clicks, domains, seed=1)
+    here = domains == domain
+    assert {
+        "clicks": np.bincount(
+            split[here & (clicks == 1)], minlength=3
+        ).tolist(),
+        "others": np.bincount(
+            split[here & (clicks == 0)], minlength=3
+        ).tolist(),
+    } == counts
+
+
+def test_split_has_the_sizes_of_the_paper():
+    domain = np.repeat([0, 1], [246_440, 753_769])
+    label = np.random.RandomState(0).rand(domain.size) < 0.226
+    split = folder.stratified_split(label, domain)
+    assert np.bincount(domain * 3 + split).tolist() == [
+        *(147_864, 49_288, 49_288),
+        *(452_261, 150_754, 150_754),
+    ]
+    for one in (0, 1):
+        rate = label[domain == one].mean()
+        for index in range(3):
+            part = label[(domain == one) & (split == index)]
+            assert abs(part.sum() - rate * part.size) <= 1
+
+
+@pytest.mark.parametrize("rows", [5, 7, 11, 23, 99, 1001])
+def test_split_has_the_sizes_of_scikit_learn(rows):
+    train, held_out = train_test_split(np.arange(rows), test_size=0.4)
+    valid, test = train_test_split(held_out, test_size=0.5)
+    split = folder.stratified_split(np.arange(rows) % 2, np.zeros(rows))
+    assert np.bincount(split).tolist() == [
+        len(train),
+        len(valid),
+        len(test),
+    ]
+
+
+def test_split_sizes_withstand_rounding():
+    # (0.1 + 0.2) * 10 is 3.0000000000000004.
+    split = folder.stratified_split(
+        np.zeros(10), np.zeros(10), fractions=(0.7, 0.1, 0.2)
+    )
+    assert np.bincount(split).tolist() == [7, 1, 2]
+
+
+def test_split_depends_on_the_seed_alone():
+    label, domain = np.arange(60) % 3 == 0, np.arange(60) % 2
+    split = folder.stratified_split(label, domain, seed=1)
+    again = folder.stratified_split(label, domain, seed=1)
+    other = folder.stratified_split(label, domain, seed=2)
+    renumbered = folder.stratified_split(label, 5 - domain, seed=1)
+    np.testing.assert_array_equal(split, again)
+    np.testing.assert_array_equal(split, renumbered)
+    assert (split != other).any()
+
+
+def test_split_is_a_shuffle():
+    split = folder.stratified_split(np.zeros(3000), np.zeros(3000))
+    # Each third of the log gets its share of every split.
+    for third in np.split(split, 3):
+        np.testing.assert_allclose(
+            np.bincount(third) / 1000, [0.6, 0.2, 0.2], atol=0.05
+        )
+
+
+def test_the_split_of_a_seed_is_frozen():
+    # A different split is a different data set under the same name.
+    split = folder.stratified_split(np.zeros(10), np.zeros(10), seed=123)
+    assert split.tolist() == [0, 1, 2, 0, 0, 0, 1, 0, 0, 2]
+
+
+@pytest.mark.parametrize("fractions", [(0.6, 0.4), (0.6, 0.2, 0.1)])
+def test_split_refuses_wrong_fractions(fractions):
+    with pytest.raises(ValueError, match=r"add up to 1\. Received"):
+        folder.stratified_split(np.zeros(9), np.zeros(9), fractions)
+
+
+# The command line.
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            PreparationError("log.csv is empty."),
+            1,
+            "error: log.csv is empty.\n",
+        ),
+        (PermissionError("no entry"), 1, "error: no entry\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_in_one_line(error, status, message, capsys):
+    with pytest.raises(SystemExit) as ending, binary.errors_in_one_line():
+        raise error
+    assert ending.value.code == status
+    assert capsys.readouterr().err == message
+
+
+def test_our_own_mistakes_keep_their_traceback():
+    with pytest.raises(ValueError, match="a bug"), binary.errors_in_one_line():
+        raise ValueError("a bug")
