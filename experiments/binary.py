@@ -1,38 +1,72 @@
-"""What the experiments' command lines share."""
+"""What the experiments' command lines share: import it before TensorFlow."""
 
+import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable
-
-# Before TensorFlow is imported anywhere: its start-up notes are not for users.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+from collections.abc import Iterator
 
 from absl import app
 from absl import flags
 from absl import logging
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
 # The flags that binaries define in functions count as their own in --help.
 flags.disclaim_key_flags()
 
 
+def _import_tensorflow_quietly() -> None:
+    """Keeps TensorFlow's start-up notes about missing GPUs from users.
+
+    It writes them to the process's stderr before any log level counts. If
+    the import fails, they are shown.
+    """
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            notes.seek(0)
+            os.write(stderr, notes.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+_import_tensorflow_quietly()
+
+
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs a binary; a user's mistake takes one line."""
+    """Parses the flags and runs a binary."""
 
     def checked(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
         if len(argv) > 1:
             sys.exit(f"error: {argv[1]!r} is no flag; write --name=value.")
-        from experiments.runs import RunError
-        from mlora_tf.data import DataError
-        from mlora_tf.recipes import RecipeError
-        from mlora_tf.schema import SchemaError
-
-        try:
+        with errors_in_one_line():
             main()
-        except (DataError, RecipeError, RunError, SchemaError) as error:
-            sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            sys.exit("interrupted; the same command goes on from there.")
 
     app.run(checked)
+
+
+@contextlib.contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Ends the user's mistakes in one line on stderr and exit status 1."""
+    from experiments.runs import RunError
+    from mlora_tf.data import DataError
+    from mlora_tf.recipes import RecipeError
+    from mlora_tf.schema import SchemaError
+
+    try:
+        yield
+    except (DataError, RecipeError, RunError, SchemaError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from there.")

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import pathlib
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,6 @@ def run(
     *,
     strategy: tf.distribute.Strategy,
     export: bool = True,
-    tensorboard: bool = True,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Trains a recipe and writes the run's folder.
@@ -59,7 +59,6 @@ def run(
         output: The run's folder.
         strategy: Where to train.
         export: Whether to export a SavedModel.
-        tensorboard: Whether to write TensorBoard logs.
         console: Shows progress; None shows none.
 
     Returns:
@@ -79,32 +78,16 @@ def run(
         logger.info("%s is finished already.", output)
         return json.loads(metrics_path.read_text("utf-8"))
 
-    def phase_callbacks(
-        phase: str, steps: int
-    ) -> Sequence[keras.callbacks.Callback]:
-        chosen: list[keras.callbacks.Callback] = []
-        if tensorboard:
-            chosen.append(
-                keras.callbacks.TensorBoard(
-                    str(output / "tensorboard" / phase), write_graph=False
-                )
-            )
-        if console is not None:
-            chosen.append(ProgressBar(console, phase, steps))
-        return chosen
-
     phases = training.train(
         log,
         recipe,
         strategy,
         state_folder=output / "state",
-        phase_callbacks=phase_callbacks,
+        phase_callbacks=standard_callbacks(output, console),
     )
     write(output / "history.csv", _history(phases))
     model = phases[-1].model
-    aside = output / "model.tmp.keras"
-    model.save(aside)
-    os.replace(aside, output / "model.keras")
+    _save(model, output / "model.keras")
     write(output / "schema.json", log.schema.to_json())
     if export:
         serving.export(model, log.schema, output / "serving")
@@ -142,6 +125,26 @@ def start_tensorflow(
         return mirrored_strategy(replicas)
     except (ValueError, RuntimeError) as error:
         raise RunError(str(error)) from None
+
+
+def standard_callbacks(
+    output: pathlib.Path, console: Console | None = None
+) -> Callable[[str, int], list[keras.callbacks.Callback]]:
+    """Makes every run's own callbacks: TensorBoard logs and progress.
+
+    Args:
+        output: The run's folder.
+        console: Shows progress; None shows none.
+    """
+
+    def make(phase: str, steps: int) -> list[keras.callbacks.Callback]:
+        logs = str(output / "tensorboard" / phase)
+        chosen = [keras.callbacks.TensorBoard(logs, write_graph=False)]
+        if console is not None:
+            chosen.append(ProgressBar(console, phase, steps))
+        return chosen
+
+    return make
 
 
 class ProgressBar(callbacks.EpochLines):
@@ -192,34 +195,62 @@ def write(path: pathlib.Path, text: str) -> None:
 
 
 def _claim(output: pathlib.Path, config: dict[str, Any]) -> None:
-    """Writes `config.json`, or checks that the folder's is the same."""
+    """Writes `config.json`, unless the folder holds work of another run."""
     path = output / "config.json"
-    if not path.is_file():
-        if output.is_dir() and any(output.iterdir()):
-            raise RunError(
-                f"{output} isn't empty and holds no run (no config.json): "
-                "choose another --output."
-            )
+    if not path.is_file() and output.is_dir() and any(output.iterdir()):
+        raise RunError(
+            f"{output} isn't empty and holds no run (no config.json): choose "
+            "another --output."
+        )
+    started = any(output.glob("state/*.npz")) or any(
+        output.glob("metrics.json")
+    )
+    if not started:
         output.mkdir(parents=True, exist_ok=True)
         content = {**config, "provenance": provenance()}
         write(path, json.dumps(content, indent=2))
         return
     try:
-        theirs = json.loads(path.read_text("utf-8"))
+        theirs = _flat(json.loads(path.read_text("utf-8")))
     except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}): delete it.") from None
-    differences = {
-        f"{part}.{key}" if key else part
-        for part, mine in config.items()
-        for key, value in (mine.items() if part == "recipe" else [("", mine)])
-        if (theirs.get(part) or {} if key else theirs).get(key or part) != value
-    }
+        raise RunError(
+            f"{path} is damaged ({error}): choose another --output."
+        ) from None
+    differences = sorted(
+        name
+        for name, value in _flat(config).items()
+        if theirs.get(name) != value
+    )
     if differences:
         raise RunError(
             f"{output} holds another run, which differs in "
-            f"{', '.join(sorted(differences))}: choose another --output, or "
-            "delete that folder."
+            f"{', '.join(differences)}: choose another --output, or delete "
+            "that folder."
         )
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with `recipe.dropout` for `["recipe"]["dropout"]`."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _save(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves the model alone: not compiled, and with nothing frozen.
+
+    Keras saves neither which weights of a layer are frozen nor, then, an
+    optimizer that fits them; `state/` is what training goes on from.
+    """
+    alone = keras.Model(model.input, model.output, name=model.name)
+    alone.trainable = True
+    aside = path.with_name(f".tmp-{path.name}")
+    alone.save(aside)
+    os.replace(aside, path)
 
 
 def _history(phases: Sequence[training.Phase]) -> str:

@@ -19,6 +19,7 @@ from experiments import binary
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.data import BATCH_MODES
 from mlora_tf.recipes import CONTROLS
+from mlora_tf.recipes import MONITORS
 from mlora_tf.recipes import PRESETS
 from mlora_tf.recipes import SCHEDULES
 from mlora_tf.recipes import Recipe
@@ -72,9 +73,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "batches", None, BATCH_MODES, "Mixed, or one domain after the other."
     )
-    flags.DEFINE_string(
-        "monitor", None, "Log to stop by: val_wauc, val_macro_auc, val_auc."
-    )
+    flags.DEFINE_enum("monitor", None, MONITORS, "Log to stop by.")
     flags.DEFINE_integer("patience", None, "Epochs without a new best.")
     flags.DEFINE_bool("rollback", None, "Undo epochs without a new best.")
     flags.DEFINE_integer("max_epochs", None, "The most epochs of a phase.")

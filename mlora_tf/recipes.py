@@ -7,6 +7,7 @@ from mlora_tf.data import BATCH_MODES
 
 SCHEDULES = ("joint", "two_phase")
 PRESETS = ("paper", "release", "tuned")
+MONITORS = ("val_wauc", "val_macro_auc", "val_auc")
 CONTROLS = ("none", "shared_adapter", "bias_only", "train_on")
 
 
@@ -80,17 +81,38 @@ class Recipe:
             ("schedule", self.schedule, SCHEDULES),
             ("control", self.control, CONTROLS),
             ("batches", self.batches, BATCH_MODES),
+            ("monitor", self.monitor, MONITORS),
         ):
             if value not in allowed:
                 raise RecipeError(
                     f"{name} must be one of {allowed}. Received: {value!r}"
                 )
-        for name in ("batch_size", "max_epochs", "patience", "embedding_dim"):
+        for name in (
+            "batch_size",
+            "max_epochs",
+            "patience",
+            "embedding_dim",
+            "temperature",
+        ):
             if getattr(self, name) < 1:
                 raise RecipeError(
                     f"{name} must be at least 1. "
                     f"Received: {getattr(self, name)}"
                 )
+        for name in ("learning_rate", "adam_epsilon"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(
+                    f"{name} must be positive. Received: {getattr(self, name)}"
+                )
+        if not self.hidden_units or min(self.hidden_units) < 1:
+            raise RecipeError(
+                "hidden_units must be one width or more, each at least 1. "
+                f"Received: {self.hidden_units}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(
+                f"dropout must be in [0, 1). Received: {self.dropout}"
+            )
         if not 0 <= self.fresh_fraction < 1:
             raise RecipeError(
                 "fresh_fraction must be in [0, 1). "

@@ -17,6 +17,8 @@ from mlora_tf.data import ClickLog
 from mlora_tf.data import Split
 from mlora_tf.models import build_model
 from mlora_tf.recipes import Recipe
+from mlora_tf.recipes import RecipeError
+from mlora_tf.training_state import TrainingState
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
 
@@ -68,11 +70,24 @@ def train(
 
     Returns:
         The phases, in order; the last one's model is the result.
+
+    Raises:
+        RecipeError: The batch doesn't divide by the replicas.
+        ValueError: `state_folder` holds another run's state.
     """
+    replicas = strategy.num_replicas_in_sync
+    if recipe.batch_size % replicas:
+        raise RecipeError(
+            "batch_size is the global batch and must divide by the replicas. "
+            f"Received: batch_size={recipe.batch_size}, replicas={replicas}"
+        )
     state_folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
+    # All models are made before anything trains: what they draw then doesn't
+    # depend on whether a phase has just trained or was finished before.
     with strategy.scope():
         base = build(log, recipe, tower="shared")
+        final = build(log, recipe)
 
     def fit(name: str, model: keras.Model, rows: Split, **kwargs: Any) -> Phase:
         return fit_phase(
@@ -88,23 +103,19 @@ def train(
         )
 
     if recipe.schedule == "joint":
-        model = base
-        if recipe.tower != "shared":
-            with strategy.scope():
-                model = build(log, recipe)
-                # Both arms of a comparison start from the same weights.
-                initialize_from(model, base)
-        return [fit("joint", model, log.train)]
+        # Both arms of a comparison start from the same weights.
+        initialize_from(final, base)
+        return [fit("joint", final, log.train)]
 
-    first, second = _phase_rows(log.train, recipe)
+    first, second = phase_rows(log.train, recipe)
     pretrained = fit("pretrain", base, first)
-    name = "train_on" if recipe.control == "train_on" else "adapters"
-    with strategy.scope():
-        model = build(log, recipe)
-        initialize_from(model, base)
-        if name == "adapters":
-            freeze_backbone(model)
-    return [pretrained, fit(name, model, second, start=pretrained.best)]
+    initialize_from(final, base)
+    if recipe.control == "train_on":
+        name = "train_on"
+    else:
+        name = "adapters"
+        freeze_backbone(final)
+    return [pretrained, fit(name, final, second, start=pretrained.best)]
 
 
 def build(log: ClickLog, recipe: Recipe, tower: str | None = None) -> Any:
@@ -153,12 +164,6 @@ def fit_phase(
         make_callbacks: Makes more callbacks from the phase's name and steps.
         start: The score that the model already has, to be beaten.
     """
-    replicas = strategy.num_replicas_in_sync
-    if recipe.batch_size % replicas:
-        raise ValueError(
-            "batch_size is the global batch and must divide by the replicas. "
-            f"Received: batch_size={recipe.batch_size}, replicas={replicas}"
-        )
     batches = Batches(
         rows, recipe.batch_size, mode=recipe.batches, seed=recipe.seed
     )
@@ -170,7 +175,7 @@ def fit_phase(
         start=start,
         rollback=recipe.rollback,
     )
-    saver = callbacks.TrainingState(
+    saver = TrainingState(
         state, stopping, {"recipe": recipe.to_dict(), "data": log.fingerprint}
     )
     with strategy.scope():
@@ -210,7 +215,7 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-def _phase_rows(rows: Split, recipe: Recipe) -> tuple[Split, Split]:
+def phase_rows(rows: Split, recipe: Recipe) -> tuple[Split, Split]:
     """The rows of phase one and of phase two."""
     if not recipe.fresh_fraction:
         logger.warning(

@@ -247,10 +247,10 @@ class MLoRADense(DomainLayer):
         }
 
     def _scaled_b(self) -> Any:
+        kernel_b: Any = self.lora_kernel_b
         if self.lora_alpha is None:
-            return self.lora_kernel_b
-        rank = self.lora_kernel_b.shape[1]
-        return self.lora_kernel_b * (self.lora_alpha / rank)
+            return kernel_b
+        return kernel_b * (self.lora_alpha / kernel_b.shape[1])
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: medians of interleaved rounds, written as JSON results."""

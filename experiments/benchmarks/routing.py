@@ -1,0 +1,102 @@
+r"""Which form of the low-rank product is fastest, by domains and rank.
+
+    python -m experiments.benchmarks.routing
+
+Times forward and backward of `domain_ops`'s forms at batch 1024 on a layer
+from 256 to 128, and writes `experiments/results/routing.json`. The thresholds
+in `mlora_tf/layers/domain_ops.py` are read off it. It takes about a minute.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from experiments import binary
+
+BATCH, WIDTH, UNITS = 1024, 256, 128
+ROUNDS = 15
+SIZES = [
+    (domains, rank)
+    for rank in (2, 8)
+    for domains in (2, 4, 10, 30, 64, 100, 300, 1000)
+]
+
+
+def main() -> None:
+    """Times every size and writes the result."""
+    from experiments.benchmarks.harness import write_result
+
+    rows = [time_forms(domains, rank) for domains, rank in SIZES]
+    names = list(rows[0])
+    print(" ".join(f"{name:>10}" for name in names))
+    for row in rows:
+        print(
+            " ".join(
+                f"{value:>10.2f}"
+                if isinstance(value, float)
+                else f"{value:>10}"
+                for value in row.values()
+            )
+        )
+    write_result(
+        "routing",
+        "python -m experiments.benchmarks.routing",
+        {
+            "batch": BATCH,
+            "width": WIDTH,
+            "units": UNITS,
+            "unit": "ms, forward and backward, median of 15",
+            "rows": rows,
+        },
+    )
+
+
+def time_forms(domains: int, rank: int) -> dict[str, Any]:
+    """Milliseconds of each form; "chosen" is `low_rank` on a mixed batch."""
+    import numpy as np
+    import tensorflow as tf
+
+    from experiments.benchmarks.harness import interleaved
+    from mlora_tf.layers import domain_ops
+
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> tf.Tensor:
+        return tf.constant(rng.normal(size=shape), tf.float32)
+
+    inputs, a = draw(BATCH, WIDTH), draw(domains, WIDTH, rank)
+    b = draw(domains, rank, UNITS)
+    mixed = tf.constant(rng.integers(0, domains, BATCH), tf.int32)
+    single = tf.fill([BATCH], tf.constant(domains - 1))
+
+    def work(form: Callable[..., Any], domain: tf.Tensor) -> Callable[[], Any]:
+        @tf.function
+        def step() -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch([inputs, a, b])
+                loss = tf.reduce_sum(form(inputs, a, b, domain) ** 2)
+            # As an optimizer of stacked weights needs them: dense.
+            gradients = tape.gradient(loss, [inputs, a, b])
+            return [tf.convert_to_tensor(value) for value in gradients]
+
+        return lambda: [value.numpy() for value in step()]
+
+    seconds = interleaved(
+        {
+            "masked": work(domain_ops._masked, mixed),
+            "gathered": work(domain_ops._gathered, mixed),
+            "pure": work(domain_ops._pure, single),
+            "chosen": work(domain_ops.low_rank, mixed),
+            "chosen_pure": work(domain_ops.low_rank, single),
+        },
+        ROUNDS,
+    )
+    return {
+        "domains": domains,
+        "rank": rank,
+        "columns": domains * rank,
+        **{name: 1000 * value for name, value in seconds.items()},
+    }
+
+
+if __name__ == "__main__":
+    binary.run(main)

@@ -1,0 +1,48 @@
+"""A small prepared click log for tests that train."""
+
+import pathlib
+
+import numpy as np
+
+from data_prep import folder
+
+DOMAINS = ("books", "toys", "garden")
+NUM_USERS = 30
+NUM_ITEMS = 40
+
+
+def prepare(
+    output: pathlib.Path, rows: int = 3000, seed: int = 0
+) -> pathlib.Path:
+    """Writes a prepared folder whose clicks depend on item and domain."""
+    rng = np.random.default_rng(seed)
+    item = rng.integers(0, NUM_ITEMS, rows)
+    domain = rng.choice(len(DOMAINS), rows, p=[0.6, 0.3, 0.1])
+    taste = rng.normal(size=(len(DOMAINS), NUM_ITEMS))
+    click = rng.random(rows) < 1 / (1 + np.exp(1 - 2 * taste[domain, item]))
+    columns = {
+        "user": rng.integers(1, NUM_USERS + 1, rows),
+        "item": item + 1,
+        "domain": domain,
+        "label": click.astype(np.int8),
+    }
+    folder.write(
+        output,
+        folder.Prepared(
+            dataset="test",
+            options={},
+            seed=seed,
+            sources={},
+            vocabularies={
+                "user": list(range(NUM_USERS)),
+                "item": [f"item {i}" for i in range(NUM_ITEMS)],
+            },
+            domain_name="shop",
+            domains=DOMAINS,
+            columns=columns,
+            split=folder.stratified_split(
+                columns["label"], domain, (0.6, 0.2, 0.2), seed
+            ),
+        ),
+    )
+    return output

@@ -1,0 +1,209 @@
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import binary
+from experiments import train as train_binary
+from mlora_tf import data
+from mlora_tf.evaluation import Predictor
+from tests import clicks
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return clicks.prepare(tmp_path_factory.mktemp("data") / "clicks")
+
+
+def command(prepared, output, *options):
+    return [
+        sys.executable,
+        "-m",
+        "experiments.train",
+        f"--data={prepared}",
+        f"--output={output}",
+        "--hidden_units=16,8",
+        "--batch_size=64",
+        *options,
+    ]
+
+
+def train(prepared, output, *options, check=True):
+    return subprocess.run(
+        command(prepared, output, *options),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=check,
+    )
+
+
+def metrics(output):
+    return json.loads((output / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(prepared, tmp_path_factory):
+    """A run in two phases on two replicas, and what it printed."""
+    output = tmp_path_factory.mktemp("run") / "run"
+    options = ("--preset=paper", "--max_epochs=1", "--replicas=2")
+    return output, options, train(prepared, output, *options)
+
+
+def test_a_run_leaves_a_folder_that_explains_itself(finished, prepared):
+    output, _, printed = finished
+    config = json.loads((output / "config.json").read_text())
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    assert config["data"] == manifest["fingerprint"]
+    assert config["replicas"] == 2
+    assert config["recipe"]["schedule"] == "two_phase"
+    assert config["recipe"]["hidden_units"] == [16, 8]
+    assert config["recipe"]["dropout"] == 0.5
+    assert config["provenance"]["keras"] == keras.__version__
+    with open(output / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["phase"] for row in rows] == ["pretrain", "adapters"]
+    assert float(rows[0]["val_wauc"]) > 0
+    events = list((output / "tensorboard").rglob("events.out.*"))
+    assert {path.parents[1].name for path in events} == {"pretrain", "adapters"}
+    assert "WAUC" in printed.stdout
+
+
+def test_the_saved_model_has_the_reported_metrics(finished, prepared):
+    from mlora_tf.evaluation import evaluate_split
+
+    output, _, _ = finished
+    log = data.load(prepared)
+    model = keras.models.load_model(output / "model.keras")
+    result = evaluate_split(Predictor(model), log.test, log.schema)
+    assert result.wauc == pytest.approx(metrics(output)["test"]["wauc"])
+
+
+def test_the_export_serves_what_the_model_predicts(finished, prepared):
+    output, _, _ = finished
+    log = data.load(prepared)
+    model = keras.models.load_model(output / "model.keras")
+    served = tf.saved_model.load(output / "serving" / "1")
+    answer = served.signatures["serving_default"](
+        **{name: tf.constant(ids) for name, ids in log.test.inputs.items()}
+    )
+    np.testing.assert_allclose(
+        answer["ctr"][:, 0], Predictor(model)(log.test.inputs), atol=1e-6
+    )
+    schema = output / "serving" / "1" / "assets.extra" / "schema.json"
+    assert schema.read_text() == log.schema.to_json()
+
+
+def test_a_finished_run_is_not_run_again(finished, prepared):
+    output, options, _ = finished
+    before = (output / "metrics.json").stat()
+    again = train(prepared, output, *options)
+    assert "WAUC" in again.stdout
+    assert (output / "metrics.json").stat() == before
+
+
+def test_another_run_does_not_overwrite_it(finished, prepared):
+    output, options, _ = finished
+    before = metrics(output)
+    other = train(prepared, output, *options, "--dropout=.1", check=False)
+    assert other.returncode == 1
+    assert other.stderr.startswith("error: ")
+    assert "recipe.dropout" in other.stderr
+    assert "--output" in other.stderr
+    assert "Traceback" not in other.stderr
+    assert metrics(output) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data=nowhere",), "nowhere is no prepared folder"),
+        (("--tower=shared", "--control=bias_only"), "tower='mlora'"),
+        (("--hidden_units=16,x",), "hidden_units must be integers"),
+        (("--batch_size=0",), "batch_size must be at least 1"),
+    ],
+)
+def test_a_mistake_takes_one_line(prepared, tmp_path, options, message):
+    if "data" not in flags.FLAGS:
+        train_binary.define_flags()
+    arguments = command(prepared, tmp_path / "run", *options)[2:]
+    with (
+        flagsaver.flagsaver(),
+        pytest.raises(SystemExit) as exit_status,
+        binary.errors_in_one_line(),
+    ):
+        flags.FLAGS(arguments)
+        train_binary.main()
+    assert str(exit_status.value).startswith("error: ")
+    assert message in str(exit_status.value)
+    assert "\n" not in str(exit_status.value)
+
+
+def test_a_failed_start_leaves_the_folder_free(prepared, tmp_path):
+    output = tmp_path / "run"
+    wrong = train(
+        prepared, output, "--batch_size=65", "--replicas=2", check=False
+    )
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: batch_size is the global batch")
+    assert len(wrong.stderr.strip().splitlines()) == 1
+    train(prepared, output, "--max_epochs=1", "--noexport")
+    assert metrics(output)["test"]["wauc"] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("phase", "options"),
+    [("joint", ()), ("adapters", ("--schedule=two_phase", "--dropout=.3"))],
+)
+def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, phase, options):
+    prepared = clicks.prepare(tmp_path / "data", rows=8000)
+    options = (
+        "--deterministic",
+        "--batch_size=16",
+        "--max_epochs=6",
+        "--patience=6",
+        "--noexport",
+        *options,
+    )
+    train(prepared, tmp_path / "whole", *options)
+
+    output = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(prepared, output, *options),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = output / "state" / f"{phase}.npz"
+    # The first save is at the end of an epoch: the kill hits a later one.
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    process.wait()
+    assert not (output / "metrics.json").exists()
+
+    train(prepared, output, *options)
+    assert metrics(output) == metrics(tmp_path / "whole")
+    assert _numbers(output) == _numbers(tmp_path / "whole")
+
+
+def _numbers(output):
+    """A run's history, but for its clock."""
+    with open(output / "history.csv") as file:
+        return [
+            {k: v for k, v in row.items() if not k.endswith("seconds")}
+            for row in csv.DictReader(file)
+        ]
