@@ -6,6 +6,7 @@ from mlora_tf.layers import MLoRADense
 from mlora_tf.models import build_model
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SparseFeature
+from mlora_tf.streaming_wauc import StreamingWAUC
 from mlora_tf.towers import TOWERS
 from mlora_tf.version import __version__
 
@@ -16,6 +17,7 @@ __all__ = [
     "MLoRADense",
     "Schema",
     "SparseFeature",
+    "StreamingWAUC",
     "__version__",
     "build_model",
 ]

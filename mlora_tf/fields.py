@@ -11,6 +11,9 @@ from mlora_tf.schema import Schema
 
 Tensor = Any
 
+DOMAIN_TABLES = (f"embedding_{DOMAIN}", f"first_order_{DOMAIN}")
+"""Names of the layers that hold a row for each domain, as for any id."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Fields:

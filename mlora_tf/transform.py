@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import keras
+from keras import ops
 
+from mlora_tf.fields import DOMAIN_TABLES
 from mlora_tf.layers import DomainLayer
 
 
@@ -71,3 +73,55 @@ def initialize_from(model: keras.Model, source: keras.Model) -> None:
             )
     for variable in source.weights:
         places[variable.path].assign(variable)
+
+
+def add_domain(model: keras.Model) -> keras.Model:
+    """A copy of a model with one more domain: the last one.
+
+    The old domains' weights are copied bit for bit. The new domain starts as
+    the shared model: its adapters' `B` and bias are zero, and where the
+    domain is an embedded field, its row is the mean of the others'. Add its
+    name to the schema as well: `dataclasses.replace(schema, domains=...)`.
+
+    Args:
+        model: A functional model with per-domain weights; it stays as it is.
+
+    Raises:
+        ValueError: The model has no per-domain weight to grow.
+    """
+    sizes = {layer.name: _num_domains(layer) for layer in model.layers}
+    num_domains = max(sizes.values())
+    # An adapter that all domains share has one slice, and keeps it.
+    growing = {name for name, size in sizes.items() if size == num_domains > 0}
+    if not growing:
+        raise ValueError(
+            f"{model.name!r} has no per-domain weights, so there is nothing "
+            "to add a domain to."
+        )
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if layer.name in growing:
+            size = "input_dim" if layer.name in DOMAIN_TABLES else "num_domains"
+            config[size] = num_domains + 1
+        return layer.__class__.from_config(config)
+
+    grown = keras.models.clone_model(model, clone_function=clone)
+    for layer in model.layers:
+        target = grown.get_layer(layer.name)
+        for old, new in zip(layer.weights, target.weights, strict=True):
+            if old.shape == new.shape:
+                new.assign(old)
+                continue
+            start = new[num_domains:]
+            if layer.name in DOMAIN_TABLES:
+                start = ops.mean(old, axis=0, keepdims=True)
+            new.assign(ops.concatenate([old, start], axis=0))
+    return grown
+
+
+def _num_domains(layer: keras.layers.Layer) -> int:
+    """How many domains a layer has rows or slices for; 0 for no such layer."""
+    if isinstance(layer, DomainLayer):
+        return layer.num_domains
+    return layer.input_dim if layer.name in DOMAIN_TABLES else 0
