@@ -26,6 +26,7 @@ from mlora_tf.evaluation import Predictor
 from mlora_tf.evaluation import evaluate_split
 from mlora_tf.recipes import Recipe
 from mlora_tf.transform import domain_variables
+from mlora_tf.transform import unfreeze
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ def _save(model: keras.Model, path: pathlib.Path) -> None:
     optimizer that fits them; `state/` is what training goes on from.
     """
     alone = keras.Model(model.input, model.output, name=model.name)
-    alone.trainable = True
+    unfreeze(alone)
     aside = path.with_name(f".tmp-{path.name}")
     alone.save(aside)
     os.replace(aside, path)

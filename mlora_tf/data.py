@@ -191,7 +191,7 @@ class Batches:
 def _fingerprint(path: pathlib.Path) -> str:
     try:
         fingerprint = json.loads(path.read_text("utf-8"))["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: no manifest of a prepared folder ({error!r}); prepare "
             "the data again."

@@ -92,7 +92,7 @@ def build_model(
     )
     # The sigmoid stays last: Keras's cross-entropy then finds the logits
     # behind it and is exact where a probability rounds to 0 or 1.
-    ctr = keras.layers.Activation("sigmoid", name="ctr")(
+    ctr = keras.layers.Activation("sigmoid", name="sigmoid.ctr")(
         make_logits(fields, plug)
     )
     return keras.Model(fields.inputs, {"ctr": ctr}, name=f"{backbone}_{tower}")

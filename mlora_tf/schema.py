@@ -131,7 +131,7 @@ class Schema:
         """
         try:
             content = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise SchemaError(f"not JSON: {error}") from None
         form = _get(content, "format", str)
         if form != FORMAT:

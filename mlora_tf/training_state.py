@@ -113,7 +113,9 @@ class TrainingState(keras.callbacks.Callback):
         """Saves everything."""
         numbers = {name: float(value) for name, value in (logs or {}).items()}
         self.history.append({"epoch": epoch, **numbers})
-        self._save()
+        # A file never says "stopped, but not finished": on_train_end saves.
+        if not self.model.stop_training:
+            self._save()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Saves that training has ended, with the best weights restored."""

@@ -6,7 +6,9 @@ import keras
 from keras import ops
 
 from mlora_tf.fields import DOMAIN_TABLES
+from mlora_tf.layers import CheckedIds
 from mlora_tf.layers import DomainLayer
+from mlora_tf.schema import DOMAIN
 
 
 def domain_layers(model: keras.Model) -> Iterator[DomainLayer]:
@@ -42,12 +44,18 @@ def freeze_backbone(model: keras.Model) -> None:
             'would train. Build it with a tower such as "mlora".'
         )
     for layer in model._flatten_layers(include_self=False):
-        own = layer.domain_variables if isinstance(layer, DomainLayer) else []
-        if own:
-            for variable in layer.weights:
-                variable.trainable = id(variable) in adapters
-        elif not layer._layers:
+        if any(id(weight) in adapters for weight in layer.weights):
+            for weight in layer.weights:
+                weight.trainable = id(weight) in adapters
+        else:
+            # The layer as a whole, so that moving statistics stop too.
             layer.trainable = False
+
+
+def unfreeze(model: keras.Model) -> None:
+    """Lets every weight train again; compile the model after it."""
+    for layer in model._flatten_layers(include_self=False):
+        layer.trainable = True
 
 
 def initialize_from(model: keras.Model, source: keras.Model) -> None:
@@ -86,6 +94,9 @@ def add_domain(model: keras.Model) -> keras.Model:
     Args:
         model: A functional model with per-domain weights; it stays as it is.
 
+    Returns:
+        The larger model: not compiled, and with nothing frozen.
+
     Raises:
         ValueError: The model has no per-domain weight to grow.
     """
@@ -93,7 +104,7 @@ def add_domain(model: keras.Model) -> keras.Model:
     num_domains = max(sizes.values())
     # An adapter that all domains share has one slice, and keeps it.
     growing = {name for name, size in sizes.items() if size == num_domains > 0}
-    if not growing:
+    if not any(model.get_layer(name).weights for name in growing):
         raise ValueError(
             f"{model.name!r} has no per-domain weights, so there is nothing "
             "to add a domain to."
@@ -102,11 +113,11 @@ def add_domain(model: keras.Model) -> keras.Model:
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         if layer.name in growing:
-            size = "input_dim" if layer.name in DOMAIN_TABLES else "num_domains"
-            config[size] = num_domains + 1
+            config[_size_argument(layer)] = num_domains + 1
         return layer.__class__.from_config(config)
 
     grown = keras.models.clone_model(model, clone_function=clone)
+    unfreeze(grown)
     for layer in model.layers:
         target = grown.get_layer(layer.name)
         for old, new in zip(layer.weights, target.weights, strict=True):
@@ -121,7 +132,15 @@ def add_domain(model: keras.Model) -> keras.Model:
 
 
 def _num_domains(layer: keras.layers.Layer) -> int:
-    """How many domains a layer has rows or slices for; 0 for no such layer."""
+    """How many domains a layer is made for; 0 if it knows of none."""
+    argument = _size_argument(layer)
+    return getattr(layer, argument) if argument else 0
+
+
+def _size_argument(layer: keras.layers.Layer) -> str:
+    """The argument that says how many domains a layer is made for."""
     if isinstance(layer, DomainLayer):
-        return layer.num_domains
-    return layer.input_dim if layer.name in DOMAIN_TABLES else 0
+        return "num_domains"
+    if isinstance(layer, CheckedIds) and layer.feature == DOMAIN:
+        return "num_ids"
+    return "input_dim" if layer.name in DOMAIN_TABLES else ""

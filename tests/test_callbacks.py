@@ -46,7 +46,7 @@ def test_a_predictor_scores_rows_as_the_model_does(model):
 def test_a_predictor_follows_the_weights(model):
     rows, predictor = split(5), Predictor(model)
     before = predictor(rows.inputs)
-    kernel = model.get_layer("logit").kernel
+    kernel = model.get_layer("logit.deep").kernel
     old = kernel.numpy()
     kernel.assign(-old)
     assert np.abs(predictor(rows.inputs) - before).max() > 1e-3

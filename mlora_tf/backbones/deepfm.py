@@ -24,5 +24,5 @@ def deepfm(fields: Fields, tower: Tower) -> Any:
 
 def fm(fields: Fields) -> Any:
     """The sum over all pairs of fields of `<v_i, v_j>`: `(batch, 1)`."""
-    pairs = BiInteraction(name="fm")(fields.embeddings)
+    pairs = BiInteraction(name="fm.pairs")(fields.embeddings)
     return ops.sum(pairs, axis=1, keepdims=True)

@@ -34,31 +34,33 @@ Its gradient is dense, which replicas sum faster than a gather's.
 """
 
 
-def check_domain(domain: Tensor, num_domains: int) -> Tensor:
-    """Returns the ids as `int32`, and raises where one is out of range.
+def check_ids(ids: Tensor, num_ids: int, what: str = "domain") -> Tensor:
+    """Returns ids as `int32`, and raises where one is out of range.
 
     Under TensorFlow the check is part of the graph, of exported models too.
     Compiled by XLA, and under other backends, nothing can raise: there
     `mlora_tf.data` has checked the ids when it loaded them.
 
     Args:
-        domain: Integer tensor of shape `(batch,)`.
-        num_domains: How many domains there are.
+        ids: Integer tensor of shape `(batch,)`.
+        num_ids: How many ids there are.
+        what: Whose ids they are, for the message.
 
     Raises:
-        tf.errors.InvalidArgumentError: An id is not in `[0, num_domains)`.
+        tf.errors.InvalidArgumentError: An id is not in `[0, num_ids)`.
     """
-    domain = ops.cast(domain, "int32")
     if keras.backend.backend() != "tensorflow":
-        return domain
+        return ops.cast(ids, "int32")
     import tensorflow as tf
 
-    known = tf.reduce_all((domain >= 0) & (domain < num_domains))
-    message = f"domain ids must be in [0, {num_domains}). Received:"
+    ids = tf.convert_to_tensor(ids)
+    # Before the cast, which would wrap an id too large for 32 bits.
+    known = tf.reduce_all((ids >= 0) & (ids < num_ids))
+    message = f"{what} ids must be in [0, {num_ids}). Received:"
     with tf.control_dependencies(
-        [tf.debugging.Assert(known, [message, domain], summarize=16)]
+        [tf.debugging.Assert(known, [message, ids], summarize=16)]
     ):
-        return tf.identity(domain)
+        return tf.cast(tf.identity(ids), tf.int32)
 
 
 def domain_rows(table: Tensor, domain: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ def low_rank(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
     if columns <= MASKED_ALWAYS_COLUMNS:
         return mixed(inputs, a, b, domain)
     return ops.cond(
-        ops.all(ops.equal(domain, domain[0])),
+        ops.all(ops.equal(domain, domain[:1])),
         lambda: _pure(inputs, a, b, domain),
         lambda: mixed(inputs, a, b, domain),
     )
@@ -115,8 +117,9 @@ def _masked(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
 
 
 def _pure(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
-    own_a = ops.take(a, domain[0], axis=0)
-    own_b = ops.take(b, domain[0], axis=0)
+    # A sum over the first row alone, because a batch may have no row.
+    own_a = ops.sum(ops.take(a, domain[:1], axis=0), axis=0)
+    own_b = ops.sum(ops.take(b, domain[:1], axis=0), axis=0)
     return ops.matmul(ops.matmul(inputs, own_a), own_b)
 
 

@@ -171,7 +171,7 @@ class MLoRADense(DomainLayer):
 
     def call(self, inputs: Any, domain: Any) -> Any:
         """Computes the layer for rows of any mix of domains."""
-        domain = domain_ops.check_domain(domain, self.num_domains)
+        domain = domain_ops.check_ids(domain, self.num_domains)
         outputs = ops.matmul(inputs, self.kernel)
         if self.bias is not None:
             outputs = outputs + self.bias

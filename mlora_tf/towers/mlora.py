@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import layers
 from keras import ops
 
@@ -16,7 +17,13 @@ def mlora(
     hidden: Hidden,
     *,
     shared_adapter: bool = False,
-    **adapter: Any,
+    rank: int | None = None,
+    temperature: int = 32,
+    max_adapter_params: int | None = None,
+    lora_alpha: float | None = None,
+    use_lora_bias: bool = True,
+    a_initializer: Any = "glorot_normal",
+    lora_regularizer: Any = None,
 ) -> Tower:
     """A fully connected network with a low-rank adapter per layer and domain.
 
@@ -29,9 +36,13 @@ def mlora(
         hidden: The hidden layers.
         shared_adapter: One adapter for all domains: the control that tells
             what the adapters' capacity is worth without any domain.
-        **adapter: `MLoRADense` arguments: `rank`, `temperature`,
-            `max_adapter_params`, `lora_alpha`, `use_lora_bias`,
-            `a_initializer`, `lora_regularizer`.
+        rank: See `MLoRADense`, as for all that follow.
+        temperature: Divides a layer's width to give its rank.
+        max_adapter_params: The most numbers of one domain's `A` and `B`.
+        lora_alpha: Scales adapters by `lora_alpha / rank`.
+        use_lora_bias: Whether there is a bias for each domain.
+        a_initializer: Draws `A`.
+        lora_regularizer: Penalty on `A` and on `B`.
     """
     if shared_adapter:
         domain, num_domains = ops.zeros_like(domain), 1
@@ -44,11 +55,20 @@ def mlora(
                 activation=hidden.activation,
                 shared_dropout=hidden.shared_dropout,
                 kernel_initializer=hidden.kernel_initializer,
-                name=f"hidden_{i}",
-                **adapter,
+                rank=rank,
+                temperature=temperature,
+                max_adapter_params=max_adapter_params,
+                lora_alpha=lora_alpha,
+                use_lora_bias=use_lora_bias,
+                # One instance for several layers would warn, and draw alike.
+                a_initializer=keras.initializers.get(a_initializer).clone(),
+                lora_regularizer=lora_regularizer,
+                name=f"hidden.{i}",
             )(x, domain)
             if hidden.output_dropout:
-                x = layers.Dropout(hidden.output_dropout)(x)
+                x = layers.Dropout(
+                    hidden.output_dropout, name=f"output_dropout.{i}"
+                )(x)
         return x
 
     return tower

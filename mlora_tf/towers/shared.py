@@ -24,13 +24,17 @@ def shared(domain: Any, num_domains: int, hidden: Hidden) -> Tower:
             x = layers.Dense(
                 units,
                 kernel_initializer=hidden.kernel_initializer,
-                name=f"hidden_{i}",
+                name=f"hidden.{i}",
             )(x)
             if hidden.shared_dropout:
-                x = layers.Dropout(hidden.shared_dropout)(x)
-            x = layers.Activation(hidden.activation)(x)
+                x = layers.Dropout(
+                    hidden.shared_dropout, name=f"shared_dropout.{i}"
+                )(x)
+            x = layers.Activation(hidden.activation, name=f"activation.{i}")(x)
             if hidden.output_dropout:
-                x = layers.Dropout(hidden.output_dropout)(x)
+                x = layers.Dropout(
+                    hidden.output_dropout, name=f"output_dropout.{i}"
+                )(x)
         return x
 
     return tower

@@ -1,0 +1,63 @@
+"""Passes ids through, unless one has no row in its table."""
+
+from typing import Any
+
+import keras
+
+from mlora_tf.layers import domain_ops
+
+
+@keras.saving.register_keras_serializable(package="mlora_tf")
+class CheckedIds(keras.layers.Layer):
+    """Raises where an id is out of range, and passes the others through.
+
+    Without it a table takes -1 for its last row, and says nothing.
+
+    Args:
+        num_ids: How many ids there are.
+        feature: Whose ids they are, for the message.
+        **kwargs: `keras.layers.Layer` arguments.
+
+    Call arguments:
+        inputs: Integer tensor of shape `(batch,)`.
+
+    Returns:
+        The same ids, as `int32`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: An id is not in `[0, num_ids)`; see
+            `domain_ops.check_ids` for where nothing can raise.
+
+    Example:
+    >>> CheckedIds(3, "item")(np.array([0, 2])).numpy().tolist()
+    [0, 2]
+    """
+
+    def __init__(self, num_ids: int, feature: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(num_ids, int) or num_ids < 1:
+            raise ValueError(
+                "num_ids must be a positive integer. "
+                f"Received: num_ids={num_ids!r}"
+            )
+        self.num_ids = num_ids
+        self.feature = feature
+
+    def call(self, inputs: Any) -> Any:
+        """Checks the ids."""
+        return domain_ops.check_ids(inputs, self.num_ids, self.feature)
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """The ids' shape, as `int32`."""
+        return keras.KerasTensor(inputs.shape, dtype="int32")
+
+    def compute_output_shape(
+        self, input_shape: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """The ids' shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the layer again."""
+        config = super().get_config()
+        return {**config, "num_ids": self.num_ids, "feature": self.feature}

@@ -1,0 +1,300 @@
+"""What every backbone with every tower keeps to."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mlora_tf.transform import add_domain
+from mlora_tf.transform import domain_variables
+from mlora_tf.transform import freeze_backbone
+from mlora_tf.transform import initialize_from
+from tests import goldens
+
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.5),
+    "adam": lambda: keras.optimizers.Adam(0.1),
+}
+
+every_model = pytest.mark.parametrize("name", goldens.MODELS)
+adapted_models = pytest.mark.parametrize("name", goldens.ADAPTED_MODELS)
+per_domain_models = pytest.mark.parametrize("name", goldens.PER_DOMAIN_MODELS)
+
+
+@pytest.fixture(scope="module")
+def models():
+    """One model of each: not to be changed."""
+    return {name: golden.make() for name, golden in goldens.MODELS.items()}
+
+
+def ctr(model, inputs):
+    return model(inputs)["ctr"].numpy()
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, atol=1e-6, rtol=1e-6)
+
+
+def compiled(model, optimizer, **options):
+    loss = {"ctr": "binary_crossentropy"}
+    model.compile(optimizer=optimizer, loss=loss, **options)
+    return model
+
+
+def loss_gradients(model, inputs, variables):
+    with tf.GradientTape() as tape:
+        outputs = model(inputs, training=True)["ctr"]
+        loss = keras.losses.BinaryCrossentropy()(
+            goldens.labels(len(outputs)), outputs
+        )
+        loss += sum(model.losses)
+    return tape.gradient(loss, [variable.value for variable in variables])
+
+
+def step(model, optimizer, inputs):
+    """One eager training step."""
+    variables = model.trainable_variables
+    optimizer.apply(loss_gradients(model, inputs, variables), variables)
+
+
+def test_every_backbone_meets_every_tower():
+    from mlora_tf import BACKBONES
+    from mlora_tf import TOWERS
+
+    pairs = {(golden.backbone, golden.tower) for golden in _goldens()}
+    assert pairs == {(b, t) for b in BACKBONES for t in TOWERS}
+    assert len(goldens.PER_DOMAIN_MODELS) >= len(BACKBONES)
+    assert len(goldens.ADAPTED_MODELS) > len(goldens.PER_DOMAIN_MODELS)
+
+
+def _goldens():
+    return goldens.MODELS.values()
+
+
+@every_model
+def test_the_config_makes_the_same_model(name, models):
+    text = json.dumps(models[name].get_config())
+    twin = type(models[name]).from_config(json.loads(text))
+    assert json.dumps(twin.get_config()) == text
+    twin.set_weights(models[name].get_weights())
+    inputs = goldens.rows_of()
+    np.testing.assert_array_equal(ctr(twin, inputs), ctr(models[name], inputs))
+
+
+@every_model
+def test_outputs_are_probabilities_named_ctr(name, models):
+    outputs = models[name](goldens.rows_of())
+    assert list(outputs) == ["ctr"]
+    assert outputs["ctr"].shape == (goldens.ROWS, 1)
+    assert outputs["ctr"].dtype == "float32"
+    values = outputs["ctr"].numpy()
+    assert ((values > 0) & (values < 1)).all()
+    assert np.ptp(values) > 1e-3
+
+
+@every_model
+def test_inputs_are_the_features_and_the_domain(name, models):
+    assert list(models[name].input) == ["item", "shop", "domain"]
+    for tensor in models[name].input.values():
+        assert tensor.shape == (None,)
+        assert tensor.dtype == "int32"
+
+
+@every_model
+def test_every_weight_matters(name, models):
+    # All weights are random: whatever the outputs don't depend on is dead.
+    model = models[name]
+    variables = model.trainable_variables
+    gradients = loss_gradients(model, goldens.rows_of(rows=24), variables)
+    for variable, gradient in zip(variables, gradients, strict=True):
+        gradient = tf.convert_to_tensor(gradient)
+        assert np.abs(gradient).max() > 1e-6, variable.path
+
+
+@every_model
+def test_a_batch_of_one_row_is_that_row(name, models):
+    inputs = goldens.rows_of()
+    together = ctr(models[name], inputs)
+    for row in range(3):
+        one = {key: column[row : row + 1] for key, column in inputs.items()}
+        close(ctr(models[name], one), together[row : row + 1])
+
+
+@every_model
+def test_a_batch_of_no_rows_has_no_output(name, models):
+    none = {key: column[:0] for key, column in goldens.rows_of().items()}
+    assert models[name](none)["ctr"].shape == (0, 1)
+
+
+@per_domain_models
+def test_domains_differ(name):
+    # Not by the embedded domain: by weights of their own.
+    model = goldens.MODELS[name].make(domain_field=False)
+    first = ctr(model, goldens.rows_of(0))
+    assert (np.abs(first - ctr(model, goldens.rows_of(2))) > 1e-4).all()
+
+
+@every_model
+def test_a_mixed_batch_is_each_domain_alone(name, models):
+    inputs = goldens.rows_of()
+    together = ctr(models[name], inputs)
+    for d in range(goldens.NUM_DOMAINS):
+        rows = inputs["domain"] == d
+        assert 0 < rows.sum() < goldens.ROWS
+        alone = {key: column[rows] for key, column in inputs.items()}
+        close(ctr(models[name], alone), together[rows])
+
+
+@per_domain_models
+def test_absent_domains_have_no_gradient(name, models):
+    variables = domain_variables(models[name])
+    assert variables
+    for gradient in loss_gradients(
+        models[name], goldens.rows_of([0, 2] * 6), variables
+    ):
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        nonzero = np.abs(gradient).reshape(len(gradient), -1).max(axis=1) > 0
+        assert list(nonzero) == [True, False, True]
+
+
+@per_domain_models
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_step_on_one_domain_moves_no_other(name, optimizer):
+    model = goldens.MODELS[name].make()
+    before = [variable.numpy().copy() for variable in domain_variables(model)]
+    step(model, OPTIMIZERS[optimizer](), goldens.rows_of(1))
+    for old, variable in zip(before, domain_variables(model), strict=True):
+        np.testing.assert_array_equal(old[[0, 2]], variable.numpy()[[0, 2]])
+        assert (old[1] != variable.numpy()[1]).any()
+
+
+@per_domain_models
+def test_plain_adam_moves_absent_domains_that_had_gradients_before(name):
+    # Its moments outlive the step: this is the optimizer, not the model.
+    model, adam = goldens.MODELS[name].make(), keras.optimizers.Adam(0.1)
+    step(model, adam, goldens.rows_of(0))
+    before = [variable.numpy().copy() for variable in domain_variables(model)]
+    step(model, adam, goldens.rows_of(1))
+    for old, variable in zip(before, domain_variables(model), strict=True):
+        assert (old[0] != variable.numpy()[0]).any()
+        np.testing.assert_array_equal(old[2], variable.numpy()[2])
+
+
+def moved_by_fit(model):
+    """The paths of the weights that an epoch changes."""
+    before = goldens.arrays(model)
+    batch = goldens.rows_of(rows=8), {"ctr": goldens.labels(8)}
+    model.fit(*batch, batch_size=8, verbose=0)
+    after = goldens.arrays(model)
+    return {path for path in before if (before[path] != after[path]).any()}
+
+
+@adapted_models
+def test_frozen_only_domain_variables_train(name):
+    model = goldens.MODELS[name].make()
+    freeze_backbone(model)
+    compiled(model, keras.optimizers.Adam(0.1), run_eagerly=True)
+    moved = moved_by_fit(model)
+    assert moved == {variable.path for variable in domain_variables(model)}
+    assert moved == {variable.path for variable in model.trainable_variables}
+    assert moved < set(goldens.arrays(model))
+
+
+def test_compiled_again_a_model_trained_before_is_frozen_too():
+    # In two phases: what was compiled for the first must not stay.
+    model = goldens.MODELS["mlp-mlora"].make(hidden_units=(4,))
+    compiled(model, keras.optimizers.Adam(0.1))
+    assert moved_by_fit(model) == set(goldens.arrays(model))
+    freeze_backbone(model)
+    compiled(model, keras.optimizers.Adam(0.1))
+    moved = moved_by_fit(model)
+    assert moved == {variable.path for variable in domain_variables(model)}
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(goldens.MODELS) - set(goldens.ADAPTED_MODELS))
+)
+def test_a_model_without_adapters_cannot_be_frozen(name, models):
+    trainable = len(models[name].trainable_variables)
+    with pytest.raises(ValueError, match="no per-domain weights"):
+        freeze_backbone(models[name])
+    assert len(models[name].trainable_variables) == trainable
+
+
+@adapted_models
+def test_new_adapters_leave_the_shared_model_as_it_is(name):
+    golden = goldens.MODELS[name]
+    base = goldens.MODELS[f"{golden.backbone}-shared"].make()
+    adapted = golden.fresh()
+    initialize_from(adapted, base)
+    for inputs in (goldens.rows_of(), goldens.rows_of(1)):
+        np.testing.assert_array_equal(ctr(adapted, inputs), ctr(base, inputs))
+    goldens.randomize(adapted)
+    inputs = goldens.rows_of()
+    assert (ctr(adapted, inputs) != ctr(base, inputs)).any()
+
+
+@adapted_models
+def test_an_added_domain_changes_no_other(name, models):
+    model = models[name]
+    before = goldens.arrays(model)
+    grown = add_domain(model)
+    after = goldens.arrays(grown)
+    assert list(after) == list(before)
+    for path, value in before.items():
+        old = after[path][: len(value)]
+        np.testing.assert_array_equal(old, value)
+        np.testing.assert_array_equal(goldens.arrays(model)[path], value)
+    inputs = goldens.rows_of()
+    close(ctr(grown, inputs), ctr(model, inputs))
+    inputs["domain"][3] = goldens.NUM_DOMAINS
+    assert np.isfinite(ctr(grown, inputs)).all()
+
+
+@per_domain_models
+def test_an_added_domain_starts_as_the_shared_model(name, models):
+    golden, grown = goldens.MODELS[name], add_domain(models[name])
+    domains = (*goldens.SCHEMA.domains, "new")
+    schema = dataclasses.replace(goldens.SCHEMA, domains=domains)
+    base = goldens.MODELS[f"{golden.backbone}-shared"].fresh(schema)
+    places = {weight.path: weight for weight in grown.weights}
+    for weight in base.weights:
+        weight.assign(places[weight.path])
+    inputs = goldens.rows_of(goldens.NUM_DOMAINS)
+    close(ctr(grown, inputs), ctr(base, inputs))
+    for variable in domain_variables(grown):
+        assert variable.shape[0] == len(domains)
+    # An old domain has left the shared model.
+    inputs = goldens.rows_of(0)
+    assert (np.abs(ctr(grown, inputs) - ctr(base, inputs)) > 1e-4).all()
+
+
+@every_model
+@pytest.mark.parametrize("wrong", [-1, goldens.NUM_DOMAINS])
+def test_a_bad_domain_raises_eagerly_and_in_a_graph(name, wrong, models):
+    inputs = goldens.rows_of()
+    inputs["domain"][3] = wrong
+    said = r"\[0, 3\)"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+        models[name](inputs)
+    tensors = {key: tf.constant(column) for key, column in inputs.items()}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+        tf.function(lambda batch: models[name](batch)["ctr"])(tensors)
+
+
+@every_model
+def test_a_bad_domain_stops_fit(name):
+    model = compiled(goldens.MODELS[name].make(), "sgd")
+    inputs = goldens.rows_of(rows=4)
+    inputs["domain"][3] = 3
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, 3\)"):
+        model.fit(inputs, {"ctr": goldens.labels(4)}, verbose=0)
+
+
+@every_model
+def test_an_unknown_tower_option_is_named(name):
+    with pytest.raises(TypeError, match="no_such_option"):
+        goldens.MODELS[name].fresh(tower_options={"no_such_option": 1})

@@ -1,0 +1,195 @@
+"""Models and layers come back from a file as they were, in any process."""
+
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mlora_tf import serving
+from mlora_tf.schema import Schema
+from tests import goldens
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = [*goldens.LAYERS, *goldens.MODELS]
+
+# Keras's own, of TensorFlow's variables under NumPy 2.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)
+
+every_model = pytest.mark.parametrize("name", goldens.MODELS)
+
+FRESH = """
+import pathlib, sys
+import mlora_tf
+import keras
+import numpy as np
+
+folder = pathlib.Path(sys.argv[1])
+for path in sorted(folder.glob("*.keras")):
+    model = keras.saving.load_model(path)
+    with np.load(path.with_suffix(".inputs.npz")) as inputs:
+        outputs = model(dict(inputs))
+    if isinstance(outputs, dict):
+        outputs = outputs["ctr"]
+    np.save(path.with_suffix(".fresh.npy"), outputs.numpy())
+"""
+
+
+def inputs_of(name):
+    if name in goldens.MODELS:
+        return goldens.rows_of()
+    arguments = goldens.LAYERS[name].inputs()
+    return dict(zip(("x", "domain"), arguments, strict=False))
+
+
+def predict(model, inputs):
+    outputs = model(inputs)
+    outputs = outputs["ctr"] if isinstance(outputs, dict) else outputs
+    return outputs.numpy()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with every golden saved, and what each predicted."""
+    folder = tmp_path_factory.mktemp("saved")
+    predicted = {}
+    for name in NAMES:
+        if name in goldens.MODELS:
+            model = goldens.MODELS[name].make()
+        else:
+            model = goldens.LAYERS[name].model()
+        inputs = inputs_of(name)
+        predicted[name] = predict(model, inputs)
+        model.save(folder / f"{name}.keras")
+        np.savez(folder / f"{name}.inputs.npz", **inputs)
+    return folder, predicted
+
+
+@pytest.fixture(scope="module")
+def in_a_fresh_process(saved):
+    """What each predicts where nothing but `import mlora_tf` came before."""
+    (folder, _) = saved
+    process = subprocess.run(
+        [sys.executable, "-c", FRESH, folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    return {name: np.load(folder / f"{name}.fresh.npy") for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loaded_it_predicts_the_same_bits(name, saved):
+    folder, predicted = saved
+    model = keras.saving.load_model(folder / f"{name}.keras")
+    np.testing.assert_array_equal(
+        predict(model, inputs_of(name)), predicted[name]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fresh_process_predicts_the_same_bits(
+    name, saved, in_a_fresh_process
+):
+    (_, predicted) = saved
+    np.testing.assert_array_equal(in_a_fresh_process[name], predicted[name])
+
+
+@pytest.mark.parametrize("name", goldens.MODELS)
+def test_a_saved_model_knows_its_paths_again(name, saved):
+    # Adapters and resumed runs find their weights by path.
+    (folder, _) = saved
+    model = keras.saving.load_model(folder / f"{name}.keras")
+    expected = [weight.path for weight in goldens.MODELS[name].fresh().weights]
+    assert [weight.path for weight in model.weights] == expected
+
+
+# --- SavedModel --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Every model beside its export, loaded again."""
+    pairs = {}
+    for name, golden in goldens.MODELS.items():
+        model = golden.make()
+        folder = tmp_path_factory.mktemp("served")
+        path = serving.export(model, goldens.SCHEMA, folder)
+        pairs[name] = model, tf.saved_model.load(str(path))
+    return pairs
+
+
+def serve(loaded, inputs):
+    signature = loaded.signatures["serving_default"]
+    tensors = {name: tf.constant(column) for name, column in inputs.items()}
+    return signature(**tensors)
+
+
+@every_model
+def test_served_it_is_the_model(name, served):
+    model, loaded = served[name]
+    for inputs in (goldens.rows_of(), goldens.rows_of(2, rows=1)):
+        outputs = serve(loaded, inputs)
+        assert list(outputs) == ["ctr"]
+        np.testing.assert_allclose(
+            outputs["ctr"], predict(model, inputs), atol=1e-6
+        )
+
+
+@every_model
+def test_the_signature_names_the_features_and_the_domain(name, served):
+    (_, loaded) = served[name]
+    signature = loaded.signatures["serving_default"]
+    (_, takes) = signature.structured_input_signature
+    assert set(takes) == {"item", "shop", "domain"}
+    for spec in takes.values():
+        assert spec.shape.as_list() == [None]
+        assert spec.dtype == tf.int32
+    assert signature.structured_outputs["ctr"].shape.as_list() == [None, 1]
+
+
+@every_model
+@pytest.mark.parametrize("wrong", [-1, goldens.NUM_DOMAINS])
+def test_served_a_bad_domain_raises(name, wrong, served):
+    (_, loaded) = served[name]
+    inputs = goldens.rows_of()
+    inputs["domain"][3] = wrong
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, 3\)"):
+        serve(loaded, inputs)
+
+
+def test_every_export_is_a_new_whole_version(tmp_path):
+    """One folder's life: a version, a failure, the next version."""
+    golden = goldens.MODELS["mlp-mlora"]
+
+    class BrokenSchema:
+        def to_json(self):
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "made" / "here"
+    old, new = golden.make(), golden.make(seed=1)
+    first = serving.export(old, goldens.SCHEMA, folder)
+    assert first == folder / "1"
+    with pytest.raises(KeyboardInterrupt):
+        serving.export(new, BrokenSchema(), folder)
+    assert [path.name for path in folder.iterdir()] == ["1"]
+    second = serving.export(new, goldens.SCHEMA, folder)
+    assert second == folder / "2"
+    assert {path.name for path in folder.iterdir()} == {"1", "2"}
+    inputs = goldens.rows_of()
+    for model, path in ((old, first), (new, second)):
+        assert path.stat().st_mode & 0o777 == 0o755
+        assert (path / "saved_model.pb").is_file()
+        schema = Schema.load(path / "assets.extra" / "schema.json")
+        assert schema == goldens.SCHEMA
+        outputs = serve(tf.saved_model.load(str(path)), inputs)
+        np.testing.assert_allclose(
+            outputs["ctr"], predict(model, inputs), atol=1e-6
+        )
+    assert (predict(old, inputs) != predict(new, inputs)).any()

@@ -1,0 +1,354 @@
+import itertools
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlora_tf import data
+from mlora_tf.data import Batches
+from mlora_tf.data import DataError
+from mlora_tf.data import Split
+from mlora_tf.schema import Schema
+from mlora_tf.schema import SchemaError
+from mlora_tf.schema import SparseFeature
+
+SCHEMA = Schema(
+    features=(
+        SparseFeature("item", (10, 20, 30)),
+        SparseFeature("shop", ("a", "b")),
+    ),
+    domain_name="country",
+    domains=("fr", "it"),
+    label="click",
+)
+
+
+def columns(**changes):
+    """Four rows; a change to None leaves a column out."""
+    made = {
+        "click": pa.array([1, 0, 0, 1], "int8"),
+        "item": pa.array([0, 1, 2, 3], "int32"),
+        "shop": pa.array([2, 1, 0, 1], "int32"),
+        "domain": pa.array([0, 1, 1, 0], "int32"),
+        "true_ctr": pa.array([0.5, 0.25, 0.0, 1.0], "float32"),
+        **changes,
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prepared folder; each split's rows are in an order of their own."""
+    (tmp_path / "schema.json").write_text(SCHEMA.to_json(), "utf-8")
+    manifest = json.dumps({"fingerprint": "abc", "more": 1})
+    (tmp_path / "manifest.json").write_text(manifest, "utf-8")
+    for shift, split in enumerate(data.SPLITS):
+        table = pa.table(columns())
+        rows = (np.arange(4) + shift) % 4
+        pq.write_table(table.take(rows), tmp_path / f"{split}.parquet")
+    return tmp_path
+
+
+def damage(folder, **changes):
+    pq.write_table(pa.table(columns(**changes)), folder / "valid.parquet")
+
+
+# --- Prepared folders --------------------------------------------------------
+
+
+def test_a_folder_is_read_whole(folder):
+    log = data.load(folder)
+    assert log.schema == SCHEMA
+    assert log.fingerprint == "abc"
+    assert list(log.train.inputs) == ["item", "shop", "domain"]
+    for split, order in (
+        (log.train, [0, 1, 2, 3]),
+        (log.valid, [1, 2, 3, 0]),
+        (log.test, [2, 3, 0, 1]),
+    ):
+        assert len(split) == 4
+        np.testing.assert_array_equal(split.inputs["item"], order)
+        np.testing.assert_array_equal(
+            split.label, np.array([1, 0, 0, 1])[order]
+        )
+        np.testing.assert_array_equal(
+            split.domain, np.array([0, 1, 1, 0])[order]
+        )
+        np.testing.assert_array_equal(
+            split.extra["true_ctr"], np.array([0.5, 0.25, 0, 1])[order]
+        )
+        assert list(split.extra) == ["true_ctr"]
+        assert split.label.dtype == np.float32
+        for column in split.inputs.values():
+            assert column.dtype == np.int32
+
+
+def test_a_path_may_be_text(folder):
+    assert data.load(str(folder)).fingerprint == "abc"
+
+
+def test_a_folder_may_be_named_like_a_partition(folder):
+    # Parquet readers take "item=3" in a path for a column.
+    folder = folder.rename(folder.with_name("item=3"))
+    np.testing.assert_array_equal(
+        data.load(folder).train.inputs["item"], [0, 1, 2, 3]
+    )
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int64"])
+def test_any_integers_will_do(folder, kind):
+    damage(folder, click=pa.array([1, 0, 0, 1], "int8").cast(kind))
+    split = data.load(folder).valid
+    np.testing.assert_array_equal(split.label, [1, 0, 0, 1])
+    assert split.label.dtype == np.float32
+
+
+def test_a_split_may_be_empty(folder):
+    empty = pa.table(columns()).slice(0, 0)
+    pq.write_table(empty, folder / "test.parquet")
+    assert len(data.load(folder).test) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["schema.json", "manifest.json", "train.parquet", "valid.parquet",
+     "test.parquet"],
+)  # fmt: skip
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    said = f"is no prepared folder: it has no {name}. Make one with"
+    with pytest.raises(DataError, match=said):
+        data.load(folder)
+
+
+def test_a_folder_that_is_none_lacks_all_files(tmp_path):
+    with pytest.raises(DataError, match=r"no schema\.json, .*test\.parquet"):
+        data.load(tmp_path / "nowhere")
+
+
+def test_a_damaged_schema_is_named(folder):
+    (folder / "schema.json").write_text("{")
+    with pytest.raises(SchemaError, match=r"schema\.json: not JSON"):
+        data.load(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", '{"other": 1}', "[" * 100_000]
+)
+def test_a_damaged_manifest_is_named(folder, text):
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.json: no manifest"):
+        data.load(folder)
+
+
+@pytest.mark.parametrize("damaged", ["text", "cut", "empty"])
+def test_a_damaged_parquet_file_is_named(folder, damaged):
+    path = folder / "valid.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"text": b"item,shop\n1,2\n", "cut": whole[:-20], "empty": b""}[damaged]
+    )
+    with pytest.raises(DataError, match=r"valid\.parquet: can't be read"):
+        data.load(folder)
+
+
+@pytest.mark.parametrize("name", ["item", "shop", "domain", "click"])
+def test_a_missing_column_is_named(folder, name):
+    damage(folder, **{name: None})
+    said = rf"valid\.parquet: .*file lacks: \['{name}'\]"
+    with pytest.raises(DataError, match=said):
+        data.load(folder)
+
+
+@pytest.mark.parametrize("name", ["item", "domain", "click", "true_ctr"])
+def test_empty_cells_are_counted(folder, name):
+    damage(folder, **{name: pa.array([1, None, 1, None], "int32")})
+    said = rf"valid\.parquet: column '{name}' has 2 empty cells"
+    with pytest.raises(DataError, match=said):
+        data.load(folder)
+
+
+@pytest.mark.parametrize("name", ["item", "domain", "click"])
+@pytest.mark.parametrize(
+    "values", [[0.0, 1.0, 0.0, 1.0], ["0", "1", "0", "1"], [[0], [1], [0], [1]]]
+)
+def test_columns_of_ids_hold_integers(folder, name, values):
+    damage(folder, **{name: pa.array(values)})
+    said = rf"valid\.parquet: column '{name}' must hold integers. Received"
+    with pytest.raises(DataError, match=said):
+        data.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("item", 4), ("shop", 3), ("domain", 2), ("click", 2)]
+)
+@pytest.mark.parametrize("wrong", ["negative", "too large", "beyond 32 bits"])
+def test_an_id_out_of_range_is_named(folder, name, size, wrong):
+    value = {"negative": -1, "too large": size, "beyond 32 bits": 2**32}[wrong]
+    damage(folder, **{name: pa.array([0, 1, value, value], "int64")})
+    said = (
+        rf"valid\.parquet: column '{name}', row 2: ids must be in "
+        rf"\[0, {size}\). Received: {value}"
+    )
+    with pytest.raises(DataError, match=said):
+        data.load(folder)
+
+
+def test_a_column_that_is_there_twice_is_a_data_error(folder):
+    made = columns()
+    table = pa.Table.from_arrays(
+        [*made.values(), made["item"]], names=[*made, "item"]
+    )
+    pq.write_table(table, folder / "valid.parquet")
+    with pytest.raises(DataError, match=r"valid\.parquet"):
+        data.load(folder)
+
+
+def test_taken_rows_come_in_their_order(folder):
+    train = data.load(folder).train
+    taken = train.take(np.array([3, 0, 3]))
+    assert len(taken) == 3
+    np.testing.assert_array_equal(taken.inputs["item"], [3, 0, 3])
+    np.testing.assert_array_equal(taken.domain, [0, 0, 0])
+    np.testing.assert_array_equal(taken.label, [1, 1, 1])
+    np.testing.assert_array_equal(taken.extra["true_ctr"], [1, 0.5, 1])
+
+
+# --- Batches -----------------------------------------------------------------
+
+MODES = pytest.mark.parametrize("mode", data.BATCH_MODES)
+DOMAIN = np.repeat([2, 0, 3], [9, 2, 12])[
+    np.random.default_rng(0).permutation(23)
+]
+
+
+def numbered():
+    """23 rows that tell their number; domain 1 has none, domain 0 only two."""
+    row = np.arange(23, dtype="int32")
+    return Split({"row": row, "domain": DOMAIN.astype("int32")}, row / 100)
+
+
+def batches(mode, batch_size=4, seed=5):
+    return Batches(numbered(), batch_size, mode=mode, seed=seed)
+
+
+@MODES
+@pytest.mark.parametrize("batch_size", [1, 4, 23, 40])
+def test_every_row_is_in_every_epoch_and_batches_are_full(mode, batch_size):
+    made = batches(mode, batch_size)
+    for epoch in range(3):
+        order = made.order(epoch)
+        assert order.shape == (made.steps, batch_size)
+        assert set(order.ravel()) == set(range(23))
+
+
+@MODES
+@pytest.mark.parametrize("batch_size", [1, 4, 10])
+def test_there_are_no_more_batches_than_needed(mode, batch_size):
+    groups = [23] if mode == "mixed" else [9, 2, 12]
+    needed = sum(-(-rows // batch_size) for rows in groups)
+    assert batches(mode, batch_size).steps == needed
+
+
+def test_rows_come_once_but_for_the_last_batchs_top_up():
+    counts = np.bincount(batches("mixed").order(0).ravel())
+    assert sorted(counts) == [1] * 22 + [2]
+    order = batches("mixed").order(0).ravel()
+    assert order[23] == order[0]
+
+
+@MODES
+def test_the_order_follows_from_seed_and_epoch_alone(mode):
+    made = batches(mode)
+    first = made.order(3)
+    made.order(4)
+    made.epoch = 7
+    np.testing.assert_array_equal(made.order(3), first)
+    np.testing.assert_array_equal(batches(mode).order(3), first)
+
+
+@MODES
+def test_epochs_and_seeds_differ(mode):
+    orders = [batches(mode).order(epoch) for epoch in range(3)]
+    orders += [batches(mode, seed=6).order(epoch) for epoch in range(3)]
+    assert len({order.tobytes() for order in orders}) == 6
+
+
+def test_rows_are_shuffled():
+    order = batches("mixed").order(0).ravel()
+    assert np.mean(order[:23] == np.arange(23)) < 0.3
+
+
+def test_mixed_batches_are_mixed():
+    order = batches("mixed").order(0)
+    assert any(len(set(DOMAIN[rows])) > 1 for rows in order)
+
+
+def test_batches_per_domain_are_pure_and_cover_all_rows():
+    made = batches("per_domain")
+    sequences = set()
+    for epoch in range(10):
+        order = made.order(epoch)
+        assert set(order.ravel()) == set(range(23))
+        domains = [set(DOMAIN[rows]) for rows in order]
+        assert all(len(one) == 1 for one in domains)
+        # One domain after the other: 3, 1 and 3 batches in a row.
+        sequence = [one.pop() for one in domains]
+        changes = sum(a != b for a, b in itertools.pairwise(sequence))
+        assert changes == 2
+        sequences.add(tuple(sequence))
+    assert len(sequences) > 1
+
+
+def test_a_domain_smaller_than_a_batch_fills_one_by_itself():
+    order = batches("per_domain").order(0)
+    (small,) = [rows for rows in order if set(DOMAIN[rows]) == {0}]
+    assert set(small) == set(np.flatnonzero(DOMAIN == 0))
+    assert len(small) == 4
+
+
+@MODES
+def test_the_dataset_yields_the_order_of_its_epoch(mode):
+    made = batches(mode)
+    for epoch in (0, 2, 2, 1):
+        made.epoch = epoch
+        yielded = list(made.dataset)
+        assert len(yielded) == made.steps
+        for rows, (inputs, targets) in zip(
+            made.order(epoch), yielded, strict=True
+        ):
+            np.testing.assert_array_equal(inputs["row"], rows)
+            np.testing.assert_array_equal(inputs["domain"], DOMAIN[rows])
+            np.testing.assert_array_equal(targets["ctr"], (rows[:, None] / 100))
+
+
+@MODES
+def test_the_dataset_knows_its_shapes(mode):
+    made = batches(mode)
+    inputs, targets = made.dataset.element_spec
+    assert inputs["row"].shape == (4,)
+    assert inputs["row"].dtype == "int32"
+    assert targets["ctr"].shape == (4, 1)
+    assert made.dataset.cardinality() == made.steps
+
+
+def test_a_mode_that_is_none_raises():
+    with pytest.raises(
+        ValueError, match=r"mixed.*per_domain.*Received: 'pure'"
+    ):
+        batches("pure")
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_rows(batch_size):
+    with pytest.raises(ValueError, match="batch_size must be positive"):
+        batches("mixed", batch_size)
+
+
+@MODES
+def test_no_rows_no_batches(mode):
+    nothing = numbered().take(np.arange(0))
+    with pytest.raises(DataError, match="no row to train on"):
+        Batches(nothing, 4, mode=mode, seed=0)

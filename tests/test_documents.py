@@ -1,0 +1,51 @@
+"""What the documents say is what the files and commands say."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results"
+
+
+def read(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+def test_ci_runs_exactly_readmes_second_command():
+    first, second = re.findall(r"^python3 -m venv .*$", read("README.md"), re.M)
+    assert first.endswith("-m experiments.quickstart")
+    assert second.endswith("-m pytest")
+    # The line that .ci/run takes is that one, and no other line matches.
+    pattern = re.search(r"grep -m 1 -- '(.*)' README.md", read(".ci/run"))[1]
+    lines = read("README.md").splitlines()
+    assert [line for line in lines if re.search(pattern, line)] == [second]
+    for command in (first, second):
+        assert f"`{command}`" in read("BUILD.md")
+
+
+@pytest.mark.parametrize("name", ["README.md", "BUILD.md"])
+def test_tables_of_results_are_the_committed_ones(name):
+    table = [
+        line
+        for line in (RESULTS / "movielens_gender.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    assert len(table) == 14
+    assert "\n".join(table) in read(name)
+
+
+def test_every_command_in_the_documents_is_a_module_there():
+    for name in ("README.md", "BUILD.md", "CHANGELOG.md"):
+        modules = re.findall(
+            r"python -m ((?:experiments|data_prep)[\w.]*)", read(name)
+        )
+        for module in modules:
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").is_file(), (name, module)
+
+
+def test_no_data_or_model_is_tracked_as_a_result():
+    suffixes = {path.suffix for path in RESULTS.iterdir()}
+    assert suffixes <= {".json", ".md", ".png"}
