@@ -7,6 +7,7 @@ an epoch: an epoch costs a few gathers, not one operation per row.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from typing import Any
@@ -100,7 +101,7 @@ def load(folder: str | pathlib.Path) -> ClickLog:
         split: _read_split(folder / f"{split}.parquet", schema)
         for split in SPLITS
     }
-    return ClickLog(schema, _fingerprint(folder / "manifest.json"), **splits)
+    return ClickLog(schema, _fingerprint(folder), **splits)
 
 
 class Batches:
@@ -188,15 +189,27 @@ class Batches:
         )
 
 
-def _fingerprint(path: pathlib.Path) -> str:
+def _fingerprint(folder: pathlib.Path) -> str:
+    """The hash of the folder's files, which must be the manifest's."""
+    path = folder / "manifest.json"
     try:
-        fingerprint = json.loads(path.read_text("utf-8"))["fingerprint"]
+        stated = json.loads(path.read_text("utf-8"))["fingerprint"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: no manifest of a prepared folder ({error!r}); prepare "
             "the data again."
         ) from None
-    return str(fingerprint)
+    digests = ""
+    for name in sorted(("schema.json", *map("{}.parquet".format, SPLITS))):
+        with open(folder / name, "rb") as file:
+            digests += hashlib.file_digest(file, "sha256").hexdigest()
+    fingerprint = hashlib.sha256(digests.encode()).hexdigest()
+    if fingerprint != stated:
+        raise DataError(
+            f"{folder} has changed since it was prepared: its files don't "
+            "have the fingerprint in manifest.json; prepare the data again."
+        )
+    return fingerprint
 
 
 def _read_split(path: pathlib.Path, schema: Schema) -> Split:

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 
@@ -13,6 +14,7 @@ from mlora_tf.data import Split
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SchemaError
 from mlora_tf.schema import SparseFeature
+from tests import clicks
 
 SCHEMA = Schema(
     features=(
@@ -42,17 +44,34 @@ def columns(**changes):
 def folder(tmp_path):
     """A prepared folder; each split's rows are in an order of their own."""
     (tmp_path / "schema.json").write_text(SCHEMA.to_json(), "utf-8")
-    manifest = json.dumps({"fingerprint": "abc", "more": 1})
-    (tmp_path / "manifest.json").write_text(manifest, "utf-8")
     for shift, split in enumerate(data.SPLITS):
         table = pa.table(columns())
         rows = (np.arange(4) + shift) % 4
         pq.write_table(table.take(rows), tmp_path / f"{split}.parquet")
+    seal(tmp_path)
     return tmp_path
+
+
+def seal(folder):
+    """Writes the manifest of what the folder holds."""
+    digests = [
+        hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in (
+            "schema.json",
+            "test.parquet",
+            "train.parquet",
+            "valid.parquet",
+        )
+    ]
+    fingerprint = hashlib.sha256("".join(digests).encode()).hexdigest()
+    manifest = json.dumps({"fingerprint": fingerprint, "more": 1})
+    (folder / "manifest.json").write_text(manifest, "utf-8")
+    return fingerprint
 
 
 def damage(folder, **changes):
     pq.write_table(pa.table(columns(**changes)), folder / "valid.parquet")
+    seal(folder)
 
 
 # --- Prepared folders --------------------------------------------------------
@@ -61,7 +80,7 @@ def damage(folder, **changes):
 def test_a_folder_is_read_whole(folder):
     log = data.load(folder)
     assert log.schema == SCHEMA
-    assert log.fingerprint == "abc"
+    assert log.fingerprint == seal(folder)
     assert list(log.train.inputs) == ["item", "shop", "domain"]
     for split, order in (
         (log.train, [0, 1, 2, 3]),
@@ -86,7 +105,20 @@ def test_a_folder_is_read_whole(folder):
 
 
 def test_a_path_may_be_text(folder):
-    assert data.load(str(folder)).fingerprint == "abc"
+    assert len(data.load(str(folder)).train) == 4
+
+
+def test_files_that_changed_since_they_were_prepared_are_refused(folder):
+    table = pq.read_table(folder / "test.parquet")
+    pq.write_table(table.take([0, 1, 2, 0]), folder / "test.parquet")
+    with pytest.raises(DataError, match="changed since it was prepared"):
+        data.load(folder)
+
+
+def test_what_a_preparation_writes_is_read_with_its_fingerprint(tmp_path):
+    prepared = clicks.prepare(tmp_path / "clicks", rows=300)
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    assert data.load(prepared).fingerprint == manifest["fingerprint"]
 
 
 def test_a_folder_may_be_named_like_a_partition(folder):
@@ -108,6 +140,7 @@ def test_any_integers_will_do(folder, kind):
 def test_a_split_may_be_empty(folder):
     empty = pa.table(columns()).slice(0, 0)
     pq.write_table(empty, folder / "test.parquet")
+    seal(folder)
     assert len(data.load(folder).test) == 0
 
 

@@ -176,7 +176,7 @@ def test_a_weight_without_a_place_is_named_and_nothing_is_copied(source, said):
 
 
 def test_an_adapted_model_cannot_initialize_a_shared_one():
-    with pytest.raises(ValueError, match="its weight 'hidden.0/lora_kernel_a'"):
+    with pytest.raises(ValueError, match=r"'hidden\.0/lora_kernel_a'"):
         initialize_from(model_of(tower="shared"), model_of())
 
 

@@ -53,14 +53,14 @@ def check_ids(ids: Tensor, num_ids: int, what: str = "domain") -> Tensor:
         return ops.cast(ids, "int32")
     import tensorflow as tf
 
-    ids = tf.convert_to_tensor(ids)
-    # Before the cast, which would wrap an id too large for 32 bits.
+    # To 64 bits first: 32 would wrap a larger id, 8 couldn't hold num_ids.
+    ids = tf.cast(ids, tf.int64)
     known = tf.reduce_all((ids >= 0) & (ids < num_ids))
     message = f"{what} ids must be in [0, {num_ids}). Received:"
     with tf.control_dependencies(
         [tf.debugging.Assert(known, [message, ids], summarize=16)]
     ):
-        return tf.cast(tf.identity(ids), tf.int32)
+        return tf.cast(ids, tf.int32)
 
 
 def domain_rows(table: Tensor, domain: Tensor) -> Tensor:
