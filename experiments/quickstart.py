@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlora_tf.data import ClickLog
-    from mlora_tf.metrics import Evaluation
+    from mlora_tf.evaluation import Evaluation
     from mlora_tf.recipes import Recipe
 
 REPLICAS_ON_CPU = 2
@@ -316,7 +316,7 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
     from rich import box
     from rich.table import Table
 
-    from mlora_tf.evaluation import Predictor
+    from mlora_tf.predictor import Predictor
 
     shops = np.linspace(0, log.schema.num_domains - 1, REQUEST_ROWS)
     chosen = [
@@ -397,7 +397,7 @@ def _replicas(asked: int | None) -> int | None:
 
 
 def _best_possible(log: "ClickLog") -> "Evaluation":
-    from mlora_tf.metrics import evaluate
+    from mlora_tf.evaluation import evaluate
 
     test = log.test
     return evaluate(

@@ -22,8 +22,8 @@ from mlora_tf import serving
 from mlora_tf import training
 from mlora_tf.data import ClickLog
 from mlora_tf.distribution import mirrored_strategy
-from mlora_tf.evaluation import Predictor
-from mlora_tf.evaluation import evaluate_split
+from mlora_tf.predictor import Predictor
+from mlora_tf.predictor import evaluate_split
 from mlora_tf.recipes import Recipe
 from mlora_tf.transform import domain_variables
 from mlora_tf.transform import unfreeze

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlora_tf.data import Batches
 from mlora_tf.data import Split
-from mlora_tf.evaluation import Predictor
-from mlora_tf.evaluation import evaluate_split
+from mlora_tf.predictor import Predictor
+from mlora_tf.predictor import evaluate_split
 from mlora_tf.schema import Schema
 
 

@@ -1,86 +1,162 @@
-"""Scores whole splits and evaluates them exactly."""
+"""One exact evaluation of a set of predictions: per domain and overall."""
 
-from collections.abc import Mapping
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
+import numpy.typing as npt
 
-from mlora_tf.data import Split
-from mlora_tf.metrics import Evaluation
-from mlora_tf.metrics import evaluate
-from mlora_tf.schema import Schema
+from mlora_tf import metric_inputs
+from mlora_tf import metrics
 
 
-class Predictor:
-    """Scores any number of rows with a model, in large batches.
+@dataclasses.dataclass(frozen=True)
+class DomainMetrics:
+    """One domain's row of an `Evaluation`; NaN where a value is undefined.
 
-    One graph, traced once for any number of rows, serves every call. It reads
-    the model's current weights, so one predictor serves all epochs. Under a
-    strategy it runs on the first replica, whose weights all replicas share.
-
-    Args:
-        model: A model with integer inputs and an output `"ctr"`.
-        batch_size: Rows per call.
-
-    Call arguments:
-        inputs: Each input by name, arrays of shape `(rows,)`.
-
-    Returns:
-        Probabilities, a `float32` array of shape `(rows,)`.
+    Attributes:
+        name: The domain's name.
+        rows: How many rows (impressions) it has.
+        clicks: How many of them are clicks.
+        ctr: clicks / rows.
+        auc: Exact AUC; NaN with one class or no row.
+        pcoc: Mean prediction over mean label; NaN without a click.
+        logloss: Mean binary cross-entropy, in nats.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int = 16384) -> None:
-        self.batch_size = batch_size
-        signature = {
-            name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-            for name, tensor in model.input.items()
+    name: str
+    rows: int
+    clicks: int
+    ctr: float
+    auc: float
+    pcoc: float
+    logloss: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON-ready values: None stands for an undefined one."""
+        return {
+            field.name: _json(getattr(self, field.name))
+            for field in dataclasses.fields(self)
         }
 
-        @tf.function(input_signature=[signature], autograph=False)
-        def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            return model(inputs, training=False)["ctr"][:, 0]
 
-        self._forward = forward
-        self._names = tuple(signature)
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured.
 
-    def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Scores the rows."""
-        columns = {name: inputs[name] for name in self._names}
-        rows = len(next(iter(columns.values())))
-        scores = [
-            self._forward(
-                {
-                    name: tf.constant(column[start : start + self.batch_size])
-                    for name, column in columns.items()
-                }
-            ).numpy()
-            for start in range(0, rows, self.batch_size)
-        ]
-        return np.concatenate(scores) if scores else np.empty(0, np.float32)
+    Attributes:
+        wauc: Domain AUCs weighted by the domains' rows (see `wauc`).
+        macro_auc: Unweighted mean of the defined domain AUCs.
+        auc: AUC over all rows, whatever their domain.
+        logloss: Mean binary cross-entropy over all rows, in nats.
+        user_auc: See `user_weighted_auc`; None if no users were given.
+        domains: One `DomainMetrics` a domain, in the order of the ids.
+        undefined: Names of the domains that have no AUC, hence no part in
+            `wauc` and `macro_auc`.
+    """
+
+    wauc: float
+    macro_auc: float
+    auc: float
+    logloss: float
+    user_auc: float | None
+    domains: tuple[DomainMetrics, ...]
+    undefined: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evaluation as JSON-ready values: None for an undefined one."""
+        return {
+            "wauc": _json(self.wauc),
+            "macro_auc": _json(self.macro_auc),
+            "auc": _json(self.auc),
+            "logloss": _json(self.logloss),
+            "user_auc": _json(self.user_auc),
+            "domains": [domain.to_dict() for domain in self.domains],
+            "undefined": list(self.undefined),
+        }
 
 
-def evaluate_split(
-    predictor: Predictor,
-    split: Split,
-    schema: Schema,
-    *,
-    user_feature: str | None = None,
+def evaluate(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    domains: npt.ArrayLike,
+    domain_names: Sequence[str],
+    users: npt.ArrayLike | None = None,
 ) -> Evaluation:
-    """Scores a split and evaluates it exactly, per domain and overall.
+    """Everything at once: the exact evaluation of a set of predictions.
 
     Args:
-        predictor: Scores the rows.
-        split: The rows.
-        schema: Names the domains.
-        user_feature: The feature that tells whose click it is, for the
-            user-weighted AUC (STAR, eq. 9); None leaves it out.
+        labels: 0 or 1, integer, boolean or float, `(n,)` or `(n, 1)`.
+        scores: Predicted probabilities, `(n,)` or `(n, 1)`.
+        domains: Each row's position in `domain_names`, `(n,)` or `(n, 1)`.
+        domain_names: The domains' names, in the order of their ids.
+        users: Each row's user, for `user_auc`; of any type that sorts.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ValueError: As `grouped_auc`, or if a score isn't within [0, 1].
+
+    Example:
+        >>> result = evaluate(
+        ...     labels=[1, 0, 1, 0, 0],
+        ...     scores=[0.9, 0.2, 0.4, 0.6, 0.3],
+        ...     domains=[0, 0, 1, 1, 2],
+        ...     domain_names=["books", "films", "games"],
+        ... )
+        >>> result.wauc, result.undefined
+        (0.5, ('games',))
+
+    Reference:
+        - [Yang et al., 2024](https://arxiv.org/abs/2408.08913) (MLoRA)
+        - [Sheng et al., 2021](https://arxiv.org/abs/2101.11427) (STAR)
     """
-    users = None if user_feature is None else split.inputs[user_feature]
-    return evaluate(
-        split.label,
-        predictor(split.inputs),
-        split.domain,
-        schema.domains,
-        users=users,
+    y, s = metric_inputs.labels_and_scores(labels, scores)
+    num_domains = len(domain_names)
+    g = metric_inputs.group_ids(domains, num_domains, len(y))
+
+    rows = np.bincount(g, minlength=num_domains)
+    clicks = np.bincount(g, y, minlength=num_domains)
+    losses = np.bincount(g, metrics.row_losses(y, s), minlength=num_domains)
+    domain_auc = metrics.grouped_auc(y, s, g, num_domains)
+    domain_pcoc = metrics.pcoc(y, s, g, num_domains)
+    domain_ctr = metrics.divide(clicks, rows)
+    domain_logloss = metrics.divide(losses, rows)
+
+    defined = ~np.isnan(domain_auc)
+    return Evaluation(
+        wauc=metrics.wauc(domain_auc, rows),
+        macro_auc=(
+            float(domain_auc[defined].mean()) if defined.any() else math.nan
+        ),
+        auc=metrics.auc(y, s),
+        logloss=metrics.logloss(y, s),
+        user_auc=(
+            None if users is None else metrics.user_weighted_auc(y, s, users)
+        ),
+        domains=tuple(
+            DomainMetrics(
+                name=name,
+                rows=int(rows[d]),
+                clicks=int(clicks[d]),
+                ctr=float(domain_ctr[d]),
+                auc=float(domain_auc[d]),
+                pcoc=float(domain_pcoc[d]),
+                logloss=float(domain_logloss[d]),
+            )
+            for d, name in enumerate(domain_names)
+        ),
+        undefined=tuple(
+            name
+            for name, is_defined in zip(domain_names, defined, strict=True)
+            if not is_defined
+        ),
     )
+
+
+def _json(value: Any) -> Any:
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return None if is_nan else value

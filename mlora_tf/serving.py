@@ -33,7 +33,9 @@ def export(
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    taken = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+    taken = [
+        int(path.name) for path in folder.iterdir() if path.name.isdecimal()
+    ]
     version = folder / str(max(taken, default=0) + 1)
     aside = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
     try:

@@ -6,7 +6,8 @@ from mlora_tf import build_model
 from mlora_tf import callbacks
 from mlora_tf import metrics
 from mlora_tf.data import Split
-from mlora_tf.evaluation import Predictor
+from mlora_tf.evaluation import evaluate
+from mlora_tf.predictor import Predictor
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SparseFeature
 
@@ -113,6 +114,6 @@ def test_the_streaming_metric_fits_into_compile(model):
         return_dict=True,
     )
     scores = Predictor(model)(rows.inputs)
-    exact = metrics.evaluate(rows.label, scores, rows.domain, SCHEMA.domains)
+    exact = evaluate(rows.label, scores, rows.domain, SCHEMA.domains)
     assert logs["ctr_domain_wauc"] == pytest.approx(exact.wauc, abs=5e-3)
     assert isinstance(both, keras.Model)

@@ -18,7 +18,9 @@ PACKAGES = ("mlora_tf", "experiments", "data_prep")
 FLOORS = {
     "mlora_tf.version": 0,
     "mlora_tf.schema": 0,
+    "mlora_tf.metric_inputs": 0,
     "mlora_tf.metrics": 0,
+    "mlora_tf.evaluation": 0,
     "mlora_tf.streaming_wauc": 0,
     "mlora_tf.layers": 1,
     "mlora_tf.optimizers": 1,
@@ -30,7 +32,7 @@ FLOORS = {
     "mlora_tf.transform": 4,
     "mlora_tf.callbacks": 5,
     "mlora_tf.distribution": 5,
-    "mlora_tf.evaluation": 5,
+    "mlora_tf.predictor": 5,
     "mlora_tf.recipes": 5,
     "mlora_tf.serving": 5,
     "mlora_tf.training": 5,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from sklearn.metrics import roc_auc_score
 
+from mlora_tf import evaluation
 from mlora_tf import metrics
 
 NAN = float("nan")
@@ -144,8 +145,8 @@ def test_columns_are_vectors():
     labels = np.array([1, 0, 1, 0])
     scores = np.array([0.9, 0.8, 0.7, 0.1], "float32")
     groups = np.array([0, 1, 0, 0])
-    vector = metrics.evaluate(labels, scores, groups, ["a", "b"], groups)
-    column = metrics.evaluate(
+    vector = evaluation.evaluate(labels, scores, groups, ["a", "b"], groups)
+    column = evaluation.evaluate(
         labels[:, None],
         scores[:, None],
         groups[:, None],
@@ -229,7 +230,7 @@ def test_logloss_clips(dtype):
 
 
 def small_evaluation(users=None):
-    return metrics.evaluate(
+    return evaluation.evaluate(
         labels=np.array([1, 0, 0, 1, 0, 0], "float32"),
         scores=np.array([0.75, 0.5, 0.25, 0.25, 0.5, 0.5], "float32"),
         domains=[0, 0, 0, 2, 2, 3],
@@ -272,7 +273,7 @@ def test_evaluate_agrees_with_its_parts():
     labels = rng.random(n) < scores * (domains + 1) / num_domains
     users = rng.integers(0, 200, n)
     names = [f"domain {d}" for d in range(num_domains)]
-    result = metrics.evaluate(labels, scores, domains, names, users)
+    result = evaluation.evaluate(labels, scores, domains, names, users)
     aucs = reference(labels, scores, domains, num_domains)
     rows = np.bincount(domains)
     assert result.wauc == pytest.approx(np.average(aucs, weights=rows))
@@ -295,7 +296,7 @@ def test_evaluate_agrees_with_its_parts():
 
 
 def test_evaluate_without_any_defined_domain():
-    result = metrics.evaluate([1, 0], [0.5, 0.25], [0, 1], ["a", "b"])
+    result = evaluation.evaluate([1, 0], [0.5, 0.25], [0, 1], ["a", "b"])
     assert math.isnan(result.wauc)
     assert math.isnan(result.macro_auc)
     assert result.auc == 1.0
@@ -333,8 +334,8 @@ def evaluate_with(**changes):
         "domain_names": ["a", "b"],
         "users": [1, 1, 1],
     }
-    metrics.evaluate(**arguments)  # Fine as it stands.
-    metrics.evaluate(**(arguments | changes))
+    evaluation.evaluate(**arguments)  # Fine as it stands.
+    evaluation.evaluate(**(arguments | changes))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mlora_tf import evaluation
 from mlora_tf import metrics
 from mlora_tf.streaming_wauc import StreamingWAUC
 
@@ -66,7 +67,7 @@ def test_is_exact_when_every_prediction_has_its_bin(column):
     for rows in np.array_split(np.arange(n), 7):
         y = labels[rows, None] if column else labels[rows]
         metric.update_state(y, beside(scores[rows], domains[rows]))
-    expected = metrics.evaluate(labels, scores, domains, ["a", "b", "c"])
+    expected = evaluation.evaluate(labels, scores, domains, ["a", "b", "c"])
     np.testing.assert_allclose(
         metric.per_domain(), [d.auc for d in expected.domains], atol=1e-7
     )
@@ -270,7 +271,9 @@ def test_in_a_stock_model():
     )
     scores = model.predict(features, batch_size=512, verbose=0)["ctr"]
     names = [str(d) for d in range(num_domains)]
-    exact = metrics.evaluate(targets["ctr"], scores, features["domain"], names)
+    exact = evaluation.evaluate(
+        targets["ctr"], scores, features["domain"], names
+    )
     assert exact.wauc > 0.6
     assert logs["by_domain_wauc"] == pytest.approx(exact.wauc, abs=1e-3)
     assert len(history["by_domain_wauc"]) == 2

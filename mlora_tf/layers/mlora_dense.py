@@ -87,6 +87,10 @@ class MLoRADense(DomainLayer):
             _check_integer("rank", rank, 0)
         if max_adapter_params is not None:
             _check_integer("max_adapter_params", max_adapter_params, 1)
+        if lora_alpha is not None and not lora_alpha > 0:
+            raise ValueError(
+                f"lora_alpha must be positive. Received: {lora_alpha!r}"
+            )
         self.units = units
         self.rank = rank
         self.temperature = temperature
@@ -254,7 +258,7 @@ class MLoRADense(DomainLayer):
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or value < least:
+    if type(value) is not int or value < least:
         raise ValueError(
             f"{name} must be an integer of at least {least}. "
             f"Received: {name}={value!r}"

@@ -15,7 +15,7 @@ from absl.testing import flagsaver
 from experiments import binary
 from experiments import train as train_binary
 from mlora_tf import data
-from mlora_tf.evaluation import Predictor
+from mlora_tf.predictor import Predictor
 from tests import clicks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(finished, prepared):
 
 
 def test_the_saved_model_has_the_reported_metrics(finished, prepared):
-    from mlora_tf.evaluation import evaluate_split
+    from mlora_tf.predictor import evaluate_split
 
     output, _, _ = finished
     log = data.load(prepared)
