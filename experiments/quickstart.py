@@ -74,7 +74,7 @@ def define_flags() -> None:
         "GPUs, or logical CPU devices; all GPUs, or 2 on a CPU, by default.",
     )
     flags.DEFINE_integer("seed", 0, "Of weights, order and dropout.")
-    flags.DEFINE_integer("rows", 200_000, "Rows of the click log.")
+    flags.DEFINE_integer("rows", 150_000, "Rows of the click log.")
     flags.DEFINE_integer("max_epochs", 40, "The most epochs of a phase.")
 
 
@@ -133,9 +133,10 @@ def recipe(
         schedule=schedule,
         hidden_units=(128, 64),
         dropout=0.1,
-        learning_rate=4e-3,
+        learning_rate=8e-3,
         # The global batch must divide by the replicas.
-        batch_size=tuned.batch_size // replicas * replicas,
+        batch_size=2048 // replicas * replicas,
+        patience=3,
         max_epochs=max_epochs,
         seed=seed,
     )
