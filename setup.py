@@ -22,9 +22,7 @@ EXPERIMENTS = [
 setup(
     name="mlora-tf",
     version=VERSION,
-    description=(
-        "Click prediction for many domains at once: MLoRA and STAR in Keras 3"
-    ),
+    description=("Click prediction for many domains at once: MLoRA in Keras 3"),
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -35,7 +33,6 @@ setup(
         "tensorflow>=2.20",
         "keras>=3.15",
         "numpy>=1.26",
-        "pandas>=2.2",
         "pyarrow>=15",
     ],
     extras_require={
@@ -44,7 +41,6 @@ setup(
             *EXPERIMENTS,
             "hypothesis>=6.100",
             "mypy>=1.13",
-            "pandas-stubs",
             "pytest>=8",
             "ruff>=0.9",
         ],

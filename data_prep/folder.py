@@ -333,7 +333,7 @@ def _manifest(
     files: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     digests = "".join(files[name]["sha256"] for name in sorted(files))
-    packages = ("numpy", "pandas", "pyarrow")
+    packages = ("numpy", "pyarrow")
     return {
         "format": FORMAT,
         "dataset": prepared.dataset,

@@ -60,13 +60,21 @@ def run(main: Callable[[], None]) -> None:
 def errors_in_one_line() -> Iterator[None]:
     """Ends the user's mistakes in one line on stderr and exit status 1."""
     from experiments.runs import RunError
+    from mlora_tf.callbacks import TrainingError
     from mlora_tf.data import DataError
     from mlora_tf.recipes import RecipeError
     from mlora_tf.schema import SchemaError
 
     try:
         yield
-    except (DataError, RecipeError, RunError, SchemaError) as error:
+    except (
+        DataError,
+        OSError,
+        RecipeError,
+        RunError,
+        SchemaError,
+        TrainingError,
+    ) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from there.")

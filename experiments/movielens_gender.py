@@ -27,9 +27,15 @@ from absl import flags
 from experiments import binary
 from experiments.provenance import ROOT
 from experiments.provenance import provenance
+from experiments.runs import RunError
+from mlora_tf.data import load
 
 BACKBONES = ("mlp", "deepfm")
 DROPOUTS = (0.0, 0.2, 0.5)
+COMMAND = (
+    "python -m experiments.movielens_gender --data=data/ml1m-gender "
+    "--runs=runs/movielens_gender"
+)
 RESULTS = ROOT / "experiments" / "results"
 
 PAPER = {
@@ -136,13 +142,25 @@ class Runner:
 
     def __init__(self, data: str, folder: pathlib.Path, jobs: int) -> None:
         self.data = data
+        self.fingerprint = load(data).fingerprint
         self.folder = folder
         self.jobs = jobs
 
     def metrics(self, run: Run) -> dict[str, Any] | None:
-        """A finished run's metrics."""
+        """A finished run's metrics; None if it isn't finished.
+
+        Raises:
+            RunError: It was trained on other data.
+        """
         path = self.folder / run.name / "metrics.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        if self.config(run)["data"] != self.fingerprint:
+            raise RunError(
+                f"{path.parent} was trained on other data than {self.data}: "
+                "choose another --runs."
+            )
+        return json.loads(path.read_text("utf-8"))
 
     def config(self, run: Run) -> dict[str, Any]:
         """A run's configuration."""
@@ -158,7 +176,11 @@ class Runner:
             for done, future in enumerate(
                 concurrent.futures.as_completed(pending), start=1
             ):
-                name = future.result()
+                try:
+                    name = future.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
                 left = (time.monotonic() - began) / done * (len(missing) - done)
                 print(
                     f"{done}/{len(missing)} {name}, {left / 60:.0f} min left",
@@ -175,7 +197,7 @@ class Runner:
             text=True,
         )
         if finished.returncode:
-            raise RuntimeError(f"{run.name} failed:\n{finished.stderr[-3000:]}")
+            raise RunError(f"{run.name} failed:\n{finished.stderr[-3000:]}")
         return run.name
 
 
@@ -219,7 +241,7 @@ def write_results(
     ]
     any_run = Run("mlp", "mlora", "paper", 0)
     content = {
-        "command": "python -m experiments.movielens_gender",
+        "command": COMMAND,
         "data": runner.config(any_run)["data"],
         "seeds": seeds,
         "provenance": runner.config(any_run)["provenance"],

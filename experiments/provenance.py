@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pyarrow")
+PACKAGES = ("tensorflow", "keras", "numpy", "pyarrow")
 
 
 def provenance() -> dict[str, Any]:
@@ -19,6 +19,7 @@ def provenance() -> dict[str, Any]:
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "cores": os.cpu_count(),
         "machine": platform.machine(),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"),
     }
 
 

@@ -317,6 +317,7 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
     from rich import box
     from rich.table import Table
 
+    from mlora_tf import serving
     from mlora_tf.predictor import Predictor
 
     shops = np.linspace(0, log.schema.num_domains - 1, REQUEST_ROWS)
@@ -326,7 +327,7 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
     ]
     rows = log.test.take(np.array(chosen))
     request = {name: ids.tolist() for name, ids in rows.inputs.items()}
-    exported = max((run / "serving").iterdir(), key=lambda path: int(path.name))
+    exported = run / "serving" / str(serving.versions(run / "serving")[-1])
     console.print(f"Request to {exported}:", soft_wrap=True)
     console.print_json(json.dumps(request), indent=None)
     finished = subprocess.run(

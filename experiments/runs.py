@@ -44,6 +44,7 @@ def run(
     output: pathlib.Path,
     *,
     strategy: tf.distribute.Strategy,
+    deterministic: bool = False,
     export: bool = True,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def run(
         recipe: What to train and how.
         output: The run's folder.
         strategy: Where to train.
+        deterministic: Whether TensorFlow was set up for that; recorded.
         export: Whether to export a SavedModel.
         console: Shows progress; None shows none.
 
@@ -72,11 +74,17 @@ def run(
         "recipe": recipe.to_dict(),
         "data": log.fingerprint,
         "replicas": strategy.num_replicas_in_sync,
+        "deterministic": deterministic,
     }
     _claim(output, config)
     metrics_path = output / "metrics.json"
     if metrics_path.is_file():
-        logger.info("%s is finished already.", output)
+        if console is not None:
+            console.print(f"{output} is finished already.", soft_wrap=True)
+        if export:
+            _export(
+                keras.models.load_model(output / "model.keras"), log, output
+            )
         return json.loads(metrics_path.read_text("utf-8"))
 
     phases = training.train(
@@ -91,7 +99,7 @@ def run(
     _save(model, output / "model.keras")
     write(output / "schema.json", log.schema.to_json())
     if export:
-        serving.export(model, log.schema, output / "serving")
+        _export(model, log, output)
     metrics = _metrics(log, phases)
     # Last, because it says that the run is finished.
     write(metrics_path, json.dumps(metrics, indent=2))
@@ -195,10 +203,17 @@ def write(path: pathlib.Path, text: str) -> None:
     os.replace(aside, path)
 
 
+def _is_aside(path: pathlib.Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 def _claim(output: pathlib.Path, config: dict[str, Any]) -> None:
     """Writes `config.json`, unless the folder holds work of another run."""
     path = output / "config.json"
-    if not path.is_file() and output.is_dir() and any(output.iterdir()):
+    theirs = output.iterdir() if output.is_dir() else ()
+    # Files that `write` left aside when it was killed are our own.
+    strange = [file for file in theirs if not _is_aside(file)]
+    if strange and not path.is_file():
         raise RunError(
             f"{output} isn't empty and holds no run (no config.json): choose "
             "another --output."
@@ -212,7 +227,7 @@ def _claim(output: pathlib.Path, config: dict[str, Any]) -> None:
         write(path, json.dumps(content, indent=2))
         return
     try:
-        theirs = _flat(json.loads(path.read_text("utf-8")))
+        saved = _flat(json.loads(path.read_text("utf-8")))
     except ValueError as error:
         raise RunError(
             f"{path} is damaged ({error}): choose another --output."
@@ -220,7 +235,7 @@ def _claim(output: pathlib.Path, config: dict[str, Any]) -> None:
     differences = sorted(
         name
         for name, value in _flat(config).items()
-        if theirs.get(name) != value
+        if saved.get(name) != value
     )
     if differences:
         raise RunError(
@@ -252,6 +267,12 @@ def _save(model: keras.Model, path: pathlib.Path) -> None:
     aside = path.with_name(f".tmp-{path.name}")
     alone.save(aside)
     os.replace(aside, path)
+
+
+def _export(model: keras.Model, log: ClickLog, output: pathlib.Path) -> None:
+    """Exports the run's model, once."""
+    if not serving.versions(output / "serving"):
+        serving.export(model, log.schema, output / "serving")
 
 
 def _history(phases: Sequence[training.Phase]) -> str:

@@ -125,6 +125,7 @@ def main() -> None:
         recipe,
         pathlib.Path(values["output"]),
         strategy=strategy,
+        deterministic=values["deterministic"],
         export=values["export"],
         console=Console(stderr=True),
     )

@@ -1,4 +1,4 @@
-"""Click prediction for many domains at once: MLoRA and STAR in Keras 3."""
+"""Click prediction for many domains at once: MLoRA in Keras 3."""
 
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.layers import DomainLayer

@@ -9,9 +9,13 @@ import numpy as np
 
 from mlora_tf.data import Batches
 from mlora_tf.data import Split
+from mlora_tf.evaluation import evaluate
 from mlora_tf.predictor import Predictor
-from mlora_tf.predictor import evaluate_split
 from mlora_tf.schema import Schema
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on: says why, and what to do."""
 
 
 class EpochOrder(keras.callbacks.Callback):
@@ -58,7 +62,15 @@ class ExactEvaluation(keras.callbacks.Callback):
         trained = time.perf_counter()
         if self._predictor is None:
             self._predictor = Predictor(self.model)
-        result = evaluate_split(self._predictor, self.split, self.schema)
+        scores = self._predictor(self.split.inputs)
+        if not np.isfinite(scores).all():
+            raise TrainingError(
+                f"training diverged in epoch {epoch + 1}: predictions are not "
+                "finite. Lower the learning rate."
+            )
+        result = evaluate(
+            self.split.label, scores, self.split.domain, self.schema.domains
+        )
         logs.update(
             val_wauc=result.wauc,
             val_macro_auc=result.macro_auc,

@@ -55,6 +55,8 @@ class Evaluation:
         domains: One `DomainMetrics` a domain, in the order of the ids.
         undefined: Names of the domains that have no AUC, hence no part in
             `wauc` and `macro_auc`.
+        undefined_users: How many users have no AUC, hence no part in
+            `user_auc`; None if no users were given.
     """
 
     wauc: float
@@ -64,6 +66,7 @@ class Evaluation:
     user_auc: float | None
     domains: tuple[DomainMetrics, ...]
     undefined: tuple[str, ...]
+    undefined_users: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON-ready values: None for an undefined one."""
@@ -75,6 +78,7 @@ class Evaluation:
             "user_auc": _json(self.user_auc),
             "domains": [domain.to_dict() for domain in self.domains],
             "undefined": list(self.undefined),
+            "undefined_users": self.undefined_users,
         }
 
 
@@ -126,6 +130,12 @@ def evaluate(
     domain_ctr = metrics.divide(clicks, rows)
     domain_logloss = metrics.divide(losses, rows)
 
+    user_auc = undefined_users = None
+    if users is not None:
+        per_user, impressions = metrics.auc_per_user(y, s, users)
+        user_auc = metrics.wauc(per_user, impressions)
+        undefined_users = int(np.isnan(per_user).sum())
+
     defined = ~np.isnan(domain_auc)
     return Evaluation(
         wauc=metrics.wauc(domain_auc, rows),
@@ -134,9 +144,8 @@ def evaluate(
         ),
         auc=metrics.auc(y, s),
         logloss=metrics.logloss(y, s),
-        user_auc=(
-            None if users is None else metrics.user_weighted_auc(y, s, users)
-        ),
+        user_auc=user_auc,
+        undefined_users=undefined_users,
         domains=tuple(
             DomainMetrics(
                 name=name,

@@ -147,8 +147,31 @@ def user_weighted_auc(
     Raises:
         ValueError: As `grouped_auc`.
     """
+    return wauc(*auc_per_user(labels, scores, users))
+
+
+def auc_per_user(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, users: npt.ArrayLike
+) -> tuple[_FloatArray, _IntArray]:
+    """Each user's AUC and number of rows, in the order of sorted users.
+
+    Args:
+        labels: 0 or 1, `(n,)` or `(n, 1)`.
+        scores: Finite numbers, `(n,)` or `(n, 1)`.
+        users: Each row's user, of any type that sorts, `(n,)` or `(n, 1)`.
+
+    Returns:
+        AUCs, NaN for a user with one class, and numbers of rows: both
+        `(users,)`.
+
+    Raises:
+        ValueError: As `grouped_auc`.
+    """
     y, s = metric_inputs.labels_and_scores(labels, scores)
-    return _user_weighted_auc(y, s, users)
+    ids = metric_inputs.vector("users", users)
+    metric_inputs.check_length("users", ids, len(y))
+    _, groups, rows = np.unique(ids, return_inverse=True, return_counts=True)
+    return _grouped_auc(y, s, groups, len(rows)), rows
 
 
 def pcoc(
@@ -249,21 +272,6 @@ def _grouped_auc(
 def _auc(labels: npt.NDArray[np.bool_], scores: npt.NDArray[Any]) -> float:
     everyone = np.zeros(len(labels), np.uint8)
     return float(_grouped_auc(labels, scores, everyone, 1)[0])
-
-
-def _user_weighted_auc(
-    labels: npt.NDArray[np.bool_],
-    scores: npt.NDArray[Any],
-    users: npt.ArrayLike,
-) -> float:
-    ids = metric_inputs.vector("users", users)
-    metric_inputs.check_length("users", ids, len(labels))
-    _, groups, impressions = np.unique(
-        ids, return_inverse=True, return_counts=True
-    )
-    return wauc(
-        _grouped_auc(labels, scores, groups, len(impressions)), impressions
-    )
 
 
 def row_losses(

@@ -104,6 +104,16 @@ class Recipe:
                 raise RecipeError(
                     f"{name} must be positive. Received: {getattr(self, name)}"
                 )
+        for name in ("embedding_stddev", "embedding_l2"):
+            if not getattr(self, name) >= 0:
+                raise RecipeError(
+                    f"{name} must not be negative. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if not 0 <= self.seed < 2**32:
+            raise RecipeError(
+                f"seed must be in [0, 2**32). Received: {self.seed}"
+            )
         if not self.hidden_units or min(self.hidden_units) < 1:
             raise RecipeError(
                 "hidden_units must be one width or more, each at least 1. "
@@ -158,7 +168,7 @@ class Recipe:
         if self.control == "shared_adapter":
             options["shared_adapter"] = True
         if self.control == "bias_only":
-            options["rank"] = 0
+            options |= {"rank": 0, "use_lora_bias": True}
         return options
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -9,6 +10,16 @@ import keras
 import tensorflow as tf
 
 from mlora_tf.schema import Schema
+
+_ASIDE = ".export-"
+
+
+def versions(folder: str | pathlib.Path) -> list[int]:
+    """The versions of a served model, in rising order."""
+    folder = pathlib.Path(folder)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    # A reader of TensorFlow Serving's layout sees whole decimal names alone.
+    return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
 
 
 def export(
@@ -33,11 +44,10 @@ def export(
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    taken = [
-        int(path.name) for path in folder.iterdir() if path.name.isdecimal()
-    ]
-    version = folder / str(max(taken, default=0) + 1)
-    aside = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    for left_behind in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(left_behind)
+    version = folder / str(max(versions(folder), default=0) + 1)
+    aside = pathlib.Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
     try:
         archive = keras.export.ExportArchive()
         archive.track(model)

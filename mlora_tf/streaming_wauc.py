@@ -22,20 +22,17 @@ class StreamingWAUC(keras.metrics.Metric):
     0.0, as of a Keras metric without data; `per_domain` has NaN there.
 
     How far from exact: a pair of rows counts wrong by a half at most, and only
-    within a bin, so AUC_d is off by at most `sum_b P_b N_b / (2 P N)`. On a
-    million rows of 2.8% CTR (logits N(-4, 1), exact AUC 0.7584) that bound is
-    2.5e-3 and the error itself 1.7e-5; with 200 bins, the default of
-    `keras.metrics.AUC`, the error is 1.6e-3. A model whose predictions all
-    lie within a few bins needs more of them. Where the predictions fit in
-    memory prefer `mlora_tf.metrics.evaluate`, which is exact.
+    within a bin, so AUC_d is off by at most `sum_b P_b N_b / (2 P N)`. A model
+    whose predictions all lie within a few bins needs more of them. Where the predictions fit in
+    memory prefer `mlora_tf.evaluation.evaluate`, which is exact.
 
     The counts are float64: it holds whole numbers up to 2^53, where float32
     stops counting at 2^24, and fractional sample weights besides. They are
     sums, so the replicas of a `tf.distribute` strategy add up. The state takes
     `16 * num_domains * bins` bytes, 33 MB for 1,000 domains. An update touches
     one count a row (under a strategy it copies the state), but Keras asks for
-    the result after every batch, and that reads all of it, some 20 ms for
-    1,000 domains on a CPU: take fewer bins there, or bigger batches.
+    the result after every batch, and that reads all of it: with many domains
+    take fewer bins, or bigger batches.
 
     A graph can't raise, so a row that can't be counted (a label that is
     neither 0 nor 1, a prediction outside [0, 1], a domain that is no whole

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from mlora_tf.callbacks import EarlyStopping
+from mlora_tf.callbacks import TrainingError
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -58,7 +59,7 @@ class TrainingState(keras.callbacks.Callback):
             The epoch to go on with: `fit`'s `initial_epoch`.
 
         Raises:
-            ValueError: The file belongs to another run or model.
+            TrainingError: The file belongs to another run or model.
         """
         if not self.path.is_file():
             return 0
@@ -70,7 +71,7 @@ class TrainingState(keras.callbacks.Callback):
                 saved = dict(arrays)
             state = json.loads(str(saved.pop("state")))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
+            raise TrainingError(
                 f"{self.path} is damaged ({error}): delete it to train this "
                 "phase from its start."
             ) from None
@@ -81,7 +82,7 @@ class TrainingState(keras.callbacks.Callback):
         }
         for key, value in mine.items():
             if state[key] != value:
-                raise ValueError(
+                raise TrainingError(
                     f"{self.path} was saved by another run: its {key} is not "
                     "this run's. Choose another --output, or delete it. "
                     f"Received: {state[key]}"

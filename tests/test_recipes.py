@@ -73,6 +73,9 @@ def test_an_unknown_preset_is_refused_with_the_list():
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"temperature": 0}, "temperature must be at least 1"),
         ({"hidden_units": ()}, "hidden_units"),
+        ({"seed": -1}, "seed must be in"),
+        ({"embedding_l2": -1.0}, "embedding_l2 must not be negative"),
+        ({"embedding_stddev": -1.0}, "embedding_stddev must not be negative"),
         ({"hidden_units": (8, 0)}, "hidden_units"),
     ],
 )
@@ -82,6 +85,8 @@ def test_what_does_not_go_together_is_refused(values, message):
 
 
 def test_controls_reach_the_tower():
-    assert Recipe(control="bias_only").tower_options["rank"] == 0
+    for bias in (True, False):  # the paper's preset has none
+        bias_only = Recipe(control="bias_only", lora_bias=bias).tower_options
+        assert (bias_only["rank"], bias_only["use_lora_bias"]) == (0, True)
     assert Recipe(control="shared_adapter").tower_options["shared_adapter"]
     assert Recipe(tower="shared").tower_options == {}

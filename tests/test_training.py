@@ -9,6 +9,7 @@ import tensorflow as tf
 from mlora_tf import data
 from mlora_tf import training
 from mlora_tf.callbacks import EarlyStopping
+from mlora_tf.callbacks import TrainingError
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 from mlora_tf.transform import domain_variables
@@ -135,7 +136,7 @@ def test_a_finished_phase_is_not_trained_again(log, tmp_path):
 
 def test_state_of_another_recipe_is_refused(log, tmp_path):
     train(log, tmp_path, max_epochs=1)
-    with pytest.raises(ValueError, match="saved by another run"):
+    with pytest.raises(TrainingError, match="saved by another run"):
         train(log, tmp_path, max_epochs=1, dropout=0.1)
 
 
@@ -143,7 +144,7 @@ def test_damaged_state_is_named(log, tmp_path):
     train(log, tmp_path, max_epochs=1)
     state = tmp_path / "joint.npz"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"joint\.npz is damaged.*delete it"):
+    with pytest.raises(TrainingError, match=r"joint\.npz is damaged.*delete"):
         train(log, tmp_path, max_epochs=1)
 
 
@@ -159,6 +160,20 @@ def test_single_domain_batches_train_small_domains_too(log, tmp_path):
     for variable in domain_variables(phase.model):
         if variable.path.endswith("lora_bias"):
             assert np.abs(variable.numpy()).max(axis=1).min() > 0
+
+
+def test_a_diverging_run_says_so_and_keeps_its_state(log, tmp_path):
+    train(log, tmp_path / "fine", max_epochs=1)
+    with pytest.raises(TrainingError, match="diverged in epoch 1.*rate"):
+        train(log, tmp_path / "wild", learning_rate=1e30)
+    assert not (tmp_path / "wild" / "joint.npz").exists()
+
+
+def test_a_validation_split_without_an_auc_is_refused(log, tmp_path):
+    split = log.valid
+    clickless = data.Split(split.inputs, np.zeros_like(split.label))
+    with pytest.raises(data.DataError, match="validation split"):
+        train(dataclasses.replace(log, valid=clickless), tmp_path)
 
 
 def model_with_weight(value):

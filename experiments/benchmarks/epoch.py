@@ -68,7 +68,7 @@ def main() -> None:
             print(rows[-1])
     write_result(
         "epoch",
-        "python -m experiments.benchmarks.epoch",
+        "python -m experiments.benchmarks.epoch --data=data/ml1m-gender",
         {"data": log.fingerprint, "train_rows": len(log.train), "rows": rows},
     )
 

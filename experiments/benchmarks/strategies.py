@@ -14,8 +14,9 @@ from typing import Any
 from experiments import binary
 
 BATCH = 1024
-STEPS = 64
-ROUNDS = 5
+STEPS = 320
+EXECUTION = 32
+ROUNDS = 3
 IDS = {"user": 6040, "item": 3706}
 NUM_DOMAINS = 2
 
@@ -93,7 +94,7 @@ def steps(
         model.compile(
             keras.optimizers.Adam(),
             loss={"ctr": "binary_crossentropy"},
-            steps_per_execution=STEPS,
+            steps_per_execution=EXECUTION,
             jit_compile=jit_compile,
         )
     return lambda: model.fit(batches.dataset, shuffle=False, verbose=0)

@@ -18,10 +18,11 @@ from keras import ops
 
 Tensor = Any
 
-MASKED_COLUMNS = 512
-"""Up to this many columns `D * r` the masked form beats the gathered one.
+MASKED_DOMAINS = 48
+"""Up to this many domains the masked form beats the gathered one.
 
-`python -m experiments.benchmarks.routing` measures the crossing.
+Both cost in proportion to the rank, so it is D alone that decides;
+`python -m experiments.benchmarks.routing` measures where.
 """
 
 MASKED_ALWAYS_COLUMNS = 32
@@ -96,9 +97,8 @@ def low_rank(inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor) -> Tensor:
     num_domains, _, rank = a.shape
     if num_domains == 1:
         return ops.matmul(ops.matmul(inputs, a[0]), b[0])
-    columns = num_domains * rank
-    mixed = _masked if columns <= MASKED_COLUMNS else _gathered
-    if columns <= MASKED_ALWAYS_COLUMNS:
+    mixed = _masked if num_domains <= MASKED_DOMAINS else _gathered
+    if num_domains * rank <= MASKED_ALWAYS_COLUMNS:
         return mixed(inputs, a, b, domain)
     return ops.cond(
         ops.all(ops.equal(domain, domain[:1])),

@@ -9,7 +9,6 @@ import pytest
 from data_prep import synthetic
 from data_prep.folder import PreparationError
 from mlora_tf import data
-from mlora_tf import metrics
 from mlora_tf.schema import Schema
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -100,7 +99,7 @@ def test_labels_follow_true_ctr_and_nothing_else_is_as_good(log):
         assert abs(label[part].sum() - true_ctr[part].sum()) < 4.5 * spread
 
     def wauc(scores):
-        return metrics.evaluate(label, scores, domain, log.schema.domains).wauc
+        return evaluate(label, scores, domain, log.schema.domains).wauc
 
     best = wauc(true_ctr)
     assert 0.75 < best < 0.95

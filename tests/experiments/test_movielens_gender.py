@@ -5,6 +5,8 @@ import pytest
 from experiments import movielens_gender
 from experiments.movielens_gender import Run
 from experiments.movielens_gender import Runner
+from experiments.runs import RunError
+from tests import clicks
 
 
 def save(folder, run, valid, phases):
@@ -46,9 +48,16 @@ def save(folder, run, valid, phases):
     (path / "config.json").write_text(json.dumps(config))
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return clicks.prepare(tmp_path_factory.mktemp("data") / "clicks", rows=300)
+
+
 @pytest.fixture
-def runner(tmp_path):
-    return Runner("data", tmp_path, jobs=1)
+def runner(tmp_path, prepared):
+    runner = Runner(str(prepared), tmp_path, jobs=1)
+    runner.fingerprint = "abc"
+    return runner
 
 
 def test_dropout_is_chosen_on_validation_not_on_test(runner, tmp_path):
@@ -92,8 +101,18 @@ def test_the_table_pairs_arms_by_seed(runner, tmp_path, monkeypatch):
 
 
 def test_a_failing_run_ends_everything_with_its_words(runner, tmp_path):
+    runner.data = str(tmp_path / "nowhere")
+    runs = [Run("mlp", "mlora", "tuned", seed, 0.0) for seed in range(50)]
+    with pytest.raises(RunError, match="nowhere is no prepared folder"):
+        runner.train(runs)  # all fifty would take minutes
+    assert len(list(tmp_path.iterdir())) < 5
+
+
+def test_runs_on_other_data_are_not_taken_for_these(runner, tmp_path):
     run = Run("mlp", "mlora", "tuned", 0, 0.0)
-    with pytest.raises(RuntimeError, match="data is no prepared folder"):
+    save(tmp_path, run, 0.8, {"joint": 0.8})
+    runner.fingerprint = "other"
+    with pytest.raises(RunError, match="was trained on other data"):
         runner.train([run])
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from experiments.quickstart import _make_data
 from experiments.runs import RunError
 from mlora_tf import data
-from mlora_tf.metrics import evaluate
+from mlora_tf.evaluation import evaluate
 
 ROOT = pathlib.Path(__file__).parents[2]
 

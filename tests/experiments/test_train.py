@@ -113,6 +113,26 @@ def test_a_finished_run_is_not_run_again(finished, prepared):
     assert (output / "metrics.json").stat() == before
 
 
+def test_a_finished_run_can_still_be_exported(prepared, tmp_path):
+    output = tmp_path / "run"
+    train(prepared, output, "--max_epochs=1", "--noexport")
+    assert not (output / "serving").exists()
+    again = train(prepared, output, "--max_epochs=1")
+    assert "is finished already" in again.stderr
+    train(prepared, output, "--max_epochs=1")
+    assert [path.name for path in (output / "serving").iterdir()] == ["1"]
+
+
+def test_what_a_kill_left_aside_does_not_block_a_folder(prepared, tmp_path):
+    output = tmp_path / "run"
+    (output / "serving" / ".export-killed").mkdir(parents=True)
+    (output / "serving" / ".export-killed" / "half").touch()
+    (output / "config.json").write_text("{")
+    (output / ".config.json.tmp").write_text("{")
+    train(prepared, output, "--max_epochs=1")
+    assert [path.name for path in (output / "serving").iterdir()] == ["1"]
+
+
 def test_another_run_does_not_overwrite_it(finished, prepared):
     output, options, _ = finished
     before = metrics(output)
