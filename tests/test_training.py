@@ -164,7 +164,7 @@ def test_single_domain_batches_train_small_domains_too(log, tmp_path):
 
 def test_a_diverging_run_says_so_and_keeps_its_state(log, tmp_path):
     train(log, tmp_path / "fine", max_epochs=1)
-    with pytest.raises(TrainingError, match="diverged in epoch 1.*rate"):
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1.*rate"):
         train(log, tmp_path / "wild", learning_rate=1e30)
     assert not (tmp_path / "wild" / "joint.npz").exists()
 

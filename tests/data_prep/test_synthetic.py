@@ -9,6 +9,7 @@ import pytest
 from data_prep import synthetic
 from data_prep.folder import PreparationError
 from mlora_tf import data
+from mlora_tf.evaluation import evaluate
 from mlora_tf.schema import Schema
 
 ROOT = pathlib.Path(__file__).parents[2]
