@@ -135,7 +135,6 @@ def test_manifest(tmp_path):
     assert set(manifest["versions"]) == {
         "python",
         "numpy",
-        "pandas",
         "pyarrow",
     }
 
