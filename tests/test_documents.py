@@ -1,9 +1,12 @@
 """What the documents say is what the files and commands say."""
 
+import json
 import pathlib
 import re
 
 import pytest
+
+from experiments import quickstart
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -34,6 +37,28 @@ def test_tables_of_results_are_the_committed_ones(name):
     ]
     assert len(table) == 14
     assert "\n".join(table) in read(name)
+
+
+def test_build_states_the_committed_speeds():
+    build = read("BUILD.md")
+    for row in json.loads((RESULTS / "epoch.json").read_text())["rows"]:
+        assert (
+            f"| {row['tower']} | {row['dropout']} "
+            f"| {row['train_seconds']:.1f} "
+            f"| {row['train_rows_per_second']:,.0f} "
+            f"| {row['evaluation_seconds']:.2f} "
+            f"| {row['epoch_seconds']:.1f} |"
+        ) in build
+    for row in json.loads((RESULTS / "strategies.json").read_text())["rows"]:
+        cells = [row["tower"], *(f"{row[name]:.1f}" for name in list(row)[1:])]
+        assert f"| {' | '.join(cells)} |" in build
+
+
+def test_the_quickstart_tells_the_committed_result():
+    result = json.loads((RESULTS / "quickstart.json").read_text())
+    words = " ".join(quickstart.__doc__.split())
+    for key in ("base", "two_phase", "joint", "best"):
+        assert f"{100 * result['all'][key]:.1f}" in words, key
 
 
 def test_every_command_in_the_documents_is_a_module_there():
