@@ -19,7 +19,6 @@ def provenance() -> dict[str, Any]:
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "cores": os.cpu_count(),
         "machine": platform.machine(),
-        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"),
     }
 
 
@@ -27,7 +26,11 @@ def _commit() -> str | None:
     """The checkout's commit, "+changes" added if files differ from it."""
     try:
         commit = _git("rev-parse", "HEAD")
-        changes = _git("status", "--porcelain", "--untracked-files=no")
+        # Results are what commands write: rewriting one changes no command.
+        changes = _git(
+            *("status", "--porcelain", "--untracked-files=no", "--"),
+            *(".", ":!experiments/results"),
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}+changes" if changes else commit
