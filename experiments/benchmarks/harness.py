@@ -27,14 +27,30 @@ def interleaved(
         alternatives: By name, functions that return when their work is done.
         rounds: How many times each is timed.
     """
+
+    def timed(work: Callable[[], Any]) -> Callable[[], float]:
+        def clock() -> float:
+            began = time.perf_counter()
+            work()
+            return time.perf_counter() - began
+
+        return clock
+
+    return medians(
+        {name: timed(work) for name, work in alternatives.items()}, rounds
+    )
+
+
+def medians(
+    alternatives: Mapping[str, Callable[[], float]], rounds: int
+) -> dict[str, float]:
+    """As `interleaved`, for functions that return their seconds."""
     for work in alternatives.values():
         work()
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     for _ in range(rounds):
         for name, work in alternatives.items():
-            began = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(work())
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 

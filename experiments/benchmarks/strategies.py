@@ -23,13 +23,13 @@ NUM_DOMAINS = 2
 
 def main() -> None:
     """Times every strategy and writes the result."""
-    from experiments.benchmarks.harness import interleaved
+    from experiments.benchmarks.harness import medians
     from experiments.benchmarks.harness import write_result
 
     rows = []
     for tower in ("shared", "mlora"):
-        seconds = interleaved(alternatives(tower), ROUNDS)
-        steps = {name: 1000 * s / STEPS for name, s in seconds.items()}
+        seconds = medians(alternatives(tower), ROUNDS)
+        steps = {name: 1000 * value for name, value in seconds.items()}
         rows.append({"tower": tower, **steps})
         print(rows[-1])
     write_result(
@@ -39,8 +39,8 @@ def main() -> None:
     )
 
 
-def alternatives(tower: str) -> dict[str, Callable[[], Any]]:
-    """By strategy, a function that trains `STEPS` steps in `fit`."""
+def alternatives(tower: str) -> dict[str, Callable[[], float]]:
+    """By strategy, a function that trains and returns a step's seconds."""
     import tensorflow as tf
 
     from mlora_tf.distribution import mirrored_strategy
@@ -52,17 +52,22 @@ def alternatives(tower: str) -> dict[str, Callable[[], Any]]:
     )
     default = mirrored_strategy(1)
     return {
-        "default": steps(tower, default),
-        "default_xla": steps(tower, default, jit_compile=True),
-        "mirrored_one_device": steps(tower, one),
-        "mirrored_two_cpu_devices": steps(tower, two),
+        "default": step(tower, default),
+        "default_xla": step(tower, default, jit_compile=True),
+        "mirrored_one_device": step(tower, one),
+        "mirrored_two_cpu_devices": step(tower, two),
     }
 
 
-def steps(
+def step(
     tower: str, strategy: Any, jit_compile: bool = False
-) -> Callable[[], Any]:
-    """A function that trains a fresh model's next `STEPS` steps."""
+) -> Callable[[], float]:
+    """A function that trains `STEPS` steps and returns the seconds of one.
+
+    Its clock runs between executions, so that starting `fit` doesn't count.
+    """
+    import time
+
     import keras
     import numpy as np
 
@@ -97,7 +102,16 @@ def steps(
             steps_per_execution=EXECUTION,
             jit_compile=jit_compile,
         )
-    return lambda: model.fit(batches.dataset, shuffle=False, verbose=0)
+
+    def train() -> float:
+        ends: list[float] = []
+        clock = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda *_: ends.append(time.perf_counter())
+        )
+        model.fit(batches.dataset, shuffle=False, verbose=0, callbacks=[clock])
+        return (ends[-1] - ends[0]) / (STEPS - EXECUTION)
+
+    return train
 
 
 if __name__ == "__main__":
