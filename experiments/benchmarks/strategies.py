@@ -106,7 +106,9 @@ def step(
     def train() -> float:
         ends: list[float] = []
         clock = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda *_: ends.append(time.perf_counter())
+            on_train_batch_end=lambda batch, logs: ends.append(
+                time.perf_counter()
+            )
         )
         model.fit(batches.dataset, shuffle=False, verbose=0, callbacks=[clock])
         return (ends[-1] - ends[0]) / (STEPS - EXECUTION)
