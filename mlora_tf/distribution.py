@@ -8,8 +8,7 @@ def mirrored_strategy(replicas: int | None = None) -> tf.distribute.Strategy:
 
     Call it before TensorFlow runs anything else: the CPU is split into
     logical devices only once, when TensorFlow starts. One device alone has
-    nothing to mirror and gets TensorFlow's default strategy: there a
-    mirrored step would take half as long again.
+    nothing to mirror and gets TensorFlow's default strategy.
 
     Args:
         replicas: How many devices to train on. None takes every GPU, or one
