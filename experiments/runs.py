@@ -81,10 +81,9 @@ def run(
     if metrics_path.is_file():
         if console is not None:
             console.print(f"{output} is finished already.", soft_wrap=True)
-        if export:
-            _export(
-                keras.models.load_model(output / "model.keras"), log, output
-            )
+        if export and not serving.versions(output / "serving"):
+            model = keras.models.load_model(output / "model.keras")
+            serving.export(model, log.schema, output / "serving")
         return json.loads(metrics_path.read_text("utf-8"))
 
     phases = training.train(
@@ -98,8 +97,9 @@ def run(
     model = phases[-1].model
     _save(model, output / "model.keras")
     write(output / "schema.json", log.schema.to_json())
-    if export:
-        _export(model, log, output)
+    # A run killed after its export doesn't export a second version.
+    if export and not serving.versions(output / "serving"):
+        serving.export(model, log.schema, output / "serving")
     metrics = _metrics(log, phases)
     # Last, because it says that the run is finished.
     write(metrics_path, json.dumps(metrics, indent=2))
@@ -267,12 +267,6 @@ def _save(model: keras.Model, path: pathlib.Path) -> None:
     aside = path.with_name(f".tmp-{path.name}")
     alone.save(aside)
     os.replace(aside, path)
-
-
-def _export(model: keras.Model, log: ClickLog, output: pathlib.Path) -> None:
-    """Exports the run's model, once."""
-    if not serving.versions(output / "serving"):
-        serving.export(model, log.schema, output / "serving")
 
 
 def _history(phases: Sequence[training.Phase]) -> str:

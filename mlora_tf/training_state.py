@@ -84,8 +84,7 @@ class TrainingState(keras.callbacks.Callback):
             if state[key] != value:
                 raise TrainingError(
                     f"{self.path} was saved by another run: its {key} is not "
-                    "this run's. Choose another --output, or delete it. "
-                    f"Received: {state[key]}"
+                    "this run's. Choose another --output, or delete it."
                 )
         for i, variable in enumerate(variables):
             variable.assign(saved[f"variable_{i}"])

@@ -26,12 +26,12 @@ Both cost in proportion to the rank, so it is D alone that decides;
 """
 
 MASKED_ALWAYS_COLUMNS = 32
-"""Up to this many columns a test for a pure batch costs more than it saves."""
+"""Up to this many columns `D * r` the pure form saves next to nothing."""
 
 ONE_HOT_DOMAINS = 64
 """Up to this many domains a row is picked by a matrix product.
 
-Its gradient is dense, which replicas sum faster than a gather's.
+Its gradient is dense, so that replicas sum it like any other.
 """
 
 
