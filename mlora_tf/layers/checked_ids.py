@@ -16,36 +16,47 @@ class CheckedIds(keras.layers.Layer):
     Args:
         num_ids: How many ids there are.
         feature: Whose ids they are, for the message.
+        lowest: The smallest id: -1 where that pads sequences.
         **kwargs: `keras.layers.Layer` arguments.
 
     Call arguments:
-        inputs: Integer tensor of shape `(batch,)`.
+        inputs: Integer tensor of shape `(batch,)` or `(batch, length)`.
 
     Returns:
         The same ids, as `int32`.
 
     Raises:
-        tf.errors.InvalidArgumentError: An id is not in `[0, num_ids)`; see
-            `domain_ops.check_ids` for where nothing can raise.
+        tf.errors.InvalidArgumentError: An id is not in `[lowest, num_ids)`;
+            see `domain_ops.check_ids` for where nothing can raise.
 
     Example:
     >>> CheckedIds(3, "item")(np.array([0, 2])).numpy().tolist()
     [0, 2]
     """
 
-    def __init__(self, num_ids: int, feature: str, **kwargs: Any) -> None:
+    def __init__(
+        self, num_ids: int, feature: str, lowest: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(num_ids, int) or num_ids < 1:
             raise ValueError(
                 "num_ids must be a positive integer. "
                 f"Received: num_ids={num_ids!r}"
             )
+        if type(lowest) is not int or lowest >= num_ids:
+            raise ValueError(
+                f"lowest must be an integer below num_ids={num_ids}. "
+                f"Received: lowest={lowest!r}"
+            )
         self.num_ids = num_ids
         self.feature = feature
+        self.lowest = lowest
 
     def call(self, inputs: Any) -> Any:
         """Checks the ids."""
-        return domain_ops.check_ids(inputs, self.num_ids, self.feature)
+        return domain_ops.check_ids(
+            inputs, self.num_ids, self.feature, self.lowest
+        )
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """The ids' shape, as `int32`."""
@@ -59,5 +70,9 @@ class CheckedIds(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the layer again."""
-        config = super().get_config()
-        return {**config, "num_ids": self.num_ids, "feature": self.feature}
+        return {
+            **super().get_config(),
+            "num_ids": self.num_ids,
+            "feature": self.feature,
+            "lowest": self.lowest,
+        }

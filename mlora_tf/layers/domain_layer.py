@@ -5,6 +5,9 @@ from typing import Any
 
 import keras
 
+from mlora_tf.layers.adapter_rank import check_integer
+from mlora_tf.layers.per_domain import PerDomain
+
 
 class DomainLayer(keras.layers.Layer, abc.ABC):
     """A layer that keeps weights of its own for each of several domains.
@@ -12,7 +15,7 @@ class DomainLayer(keras.layers.Layer, abc.ABC):
     Subclasses are called with any mix of domains in a batch and are exact
     for each row. All that is done to adapters later (freezing the backbone,
     counting parameters, saving, adding a domain, folding one domain for
-    serving) needs nothing but the two members declared here, because every
+    serving) needs nothing but the members declared here, because every
     per-domain weight has its domain on axis 0.
 
     Args:
@@ -26,17 +29,56 @@ class DomainLayer(keras.layers.Layer, abc.ABC):
 
     def __init__(self, num_domains: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(num_domains, int) or num_domains < 1:
-            raise ValueError(
-                "num_domains must be a positive integer. "
-                f"Received: num_domains={num_domains!r}"
-            )
+        check_integer("num_domains", num_domains, 1)
         self.num_domains = num_domains
+        self._domain_variables: list[keras.Variable] = []
+
+    def add_domain_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> keras.Variable:
+        """Makes a weight with a slice for each domain.
+
+        Its attribute `per_domain` tells `LazyAdam` that a slice without a
+        gradient stays where it is.
+
+        Args:
+            name: The weight's name.
+            shape: Shape of one domain's slice.
+            initializer: Draws each slice as if it were alone.
+            **kwargs: `keras.layers.Layer.add_weight` arguments.
+
+        Returns:
+            The weight, of shape `(num_domains, *shape)`.
+        """
+        variable = self.add_weight(
+            name=name,
+            shape=(self.num_domains, *shape),
+            initializer=PerDomain(initializer),
+            **kwargs,
+        )
+        variable.per_domain = True
+        self._domain_variables.append(variable)
+        return variable
 
     @property
-    @abc.abstractmethod
     def domain_variables(self) -> list[keras.Variable]:
         """The per-domain weights: axis 0 of each is the domain."""
+        return list(self._domain_variables)
+
+    def start_domain(self, domain: int) -> None:
+        """Makes a domain that was just added start as the shared model.
+
+        Its slices are as initialized; that is enough where they are then the
+        shared model, as `B = 0` and `W_p = 1` are. Others override this.
+
+        Args:
+            domain: The new domain's index.
+        """
+        del domain
 
     @abc.abstractmethod
     def specialize(self, domain: int) -> keras.layers.Layer:

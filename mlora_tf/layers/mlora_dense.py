@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from mlora_tf.layers import domain_ops
+from mlora_tf.layers.adapter_rank import adapter_rank
+from mlora_tf.layers.adapter_rank import check_integer
 from mlora_tf.layers.domain_layer import DomainLayer
-from mlora_tf.layers.per_domain import PerDomain
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -30,6 +31,8 @@ class MLoRADense(DomainLayer):
         lora_alpha: Scales the adapters by `s = lora_alpha / rank`, as LoRA
             does; None, as in MLoRA, is `s = 1`.
         activation: Applied to the sum.
+        use_kernel: Whether there is a shared kernel `W`; without it (and
+            without `b`) the layer is an adapter, to add to another layer.
         use_bias: Whether there is a shared bias `b`.
         use_lora_bias: Whether there is a bias `b_d` for each domain.
         shared_dropout: Rate of dropout in training on the shared `x W + b`
@@ -70,6 +73,7 @@ class MLoRADense(DomainLayer):
         max_adapter_params: int | None = None,
         lora_alpha: float | None = None,
         activation: Any = None,
+        use_kernel: bool = True,
         use_bias: bool = True,
         use_lora_bias: bool = True,
         shared_dropout: float = 0.0,
@@ -81,12 +85,12 @@ class MLoRADense(DomainLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_domains, **kwargs)
-        _check_integer("units", units, 1)
-        _check_integer("temperature", temperature, 1)
+        check_integer("units", units, 1)
+        check_integer("temperature", temperature, 1)
         if rank is not None:
-            _check_integer("rank", rank, 0)
+            check_integer("rank", rank, 0)
         if max_adapter_params is not None:
-            _check_integer("max_adapter_params", max_adapter_params, 1)
+            check_integer("max_adapter_params", max_adapter_params, 1)
         if lora_alpha is not None and not lora_alpha > 0:
             raise ValueError(
                 f"lora_alpha must be positive. Received: {lora_alpha!r}"
@@ -97,6 +101,7 @@ class MLoRADense(DomainLayer):
         self.max_adapter_params = max_adapter_params
         self.lora_alpha = lora_alpha
         self.activation = keras.activations.get(activation)
+        self.use_kernel = use_kernel
         self.use_bias = use_bias
         self.use_lora_bias = use_lora_bias
         self.shared_dropout = shared_dropout
@@ -106,46 +111,43 @@ class MLoRADense(DomainLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.lora_regularizer = keras.regularizers.get(lora_regularizer)
         # Checks the rate, and keeps its seed with the layer's state.
-        self.dropout = keras.layers.Dropout(shared_dropout)
+        self.dropout = keras.layers.Dropout(
+            shared_dropout, dtype=self.dtype_policy
+        )
         self.input_spec = keras.layers.InputSpec(ndim=2)
 
     def build(self, inputs_shape: tuple[int, ...], domain_shape: Any) -> None:
         """Makes the weights for inputs of shape `(batch, in)`."""
-        width = inputs_shape[-1]
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(width, self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-        )
-        self.bias = self.lora_kernel_a = self.lora_kernel_b = None
-        self.lora_bias = None
+        width = self._width = inputs_shape[-1]
+        self.kernel = self.bias = None
+        self.lora_kernel_a = self.lora_kernel_b = self.lora_bias = None
+        if self.use_kernel:
+            self.kernel = self.add_weight(
+                name="kernel",
+                shape=(width, self.units),
+                initializer=self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+            )
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
                 shape=(self.units,),
                 initializer=self.bias_initializer,
             )
-        rank = self.adapter_rank(width)
-        if rank:
-            self.lora_kernel_a = self.add_weight(
-                name="lora_kernel_a",
-                shape=(self.num_domains, width, rank),
-                initializer=PerDomain(self.a_initializer),
+        if rank := self.adapter_rank(width):
+            self.lora_kernel_a = self.add_domain_weight(
+                "lora_kernel_a",
+                (width, rank),
+                self.a_initializer,
                 regularizer=self.lora_regularizer,
             )
-            self.lora_kernel_b = self.add_weight(
-                name="lora_kernel_b",
-                shape=(self.num_domains, rank, self.units),
-                initializer="zeros",
+            self.lora_kernel_b = self.add_domain_weight(
+                "lora_kernel_b",
+                (rank, self.units),
                 regularizer=self.lora_regularizer,
             )
         if self.use_lora_bias:
-            self.lora_bias = self.add_weight(
-                name="lora_bias",
-                shape=(self.num_domains, self.units),
-                initializer="zeros",
-            )
+            self.lora_bias = self.add_domain_weight("lora_bias", (self.units,))
 
     def adapter_rank(self, width: int) -> int:
         """The adapters' rank for inputs of that width (eq. 10).
@@ -153,30 +155,23 @@ class MLoRADense(DomainLayer):
         Raises:
             ValueError: Not even rank 1 fits into `max_adapter_params`.
         """
-        rank = self.rank
-        if rank is None:
-            rank = max(self.units // self.temperature, 1)
-        limit = self.max_adapter_params
-        if limit is None or rank == 0:
-            return rank
-        fitting = limit // (width + self.units)
-        if fitting == 0:
-            raise ValueError(
-                f"a rank-1 adapter of {self.name!r} ({width} -> {self.units}) "
-                f"has {width + self.units} parameters: raise "
-                "max_adapter_params or adapt a narrower layer. "
-                f"Received: max_adapter_params={limit}"
-            )
-        temperature = self.temperature
-        while rank > fitting and self.rank is None:
-            temperature += 1
-            rank = max(self.units // temperature, 1)
-        return min(rank, fitting)
+        return adapter_rank(
+            self.name,
+            width,
+            self.units,
+            rank=self.rank,
+            temperature=self.temperature,
+            max_adapter_params=self.max_adapter_params,
+        )
 
     def call(self, inputs: Any, domain: Any) -> Any:
         """Computes the layer for rows of any mix of domains."""
         domain = domain_ops.check_ids(domain, self.num_domains)
-        outputs = ops.matmul(inputs, self.kernel)
+        if self.kernel is not None:
+            outputs = ops.matmul(inputs, self.kernel)
+        else:
+            shape = (ops.shape(inputs)[0], self.units)
+            outputs = ops.zeros(shape, self.compute_dtype)
         if self.bias is not None:
             outputs = outputs + self.bias
         outputs = self.dropout(outputs)
@@ -188,17 +183,13 @@ class MLoRADense(DomainLayer):
             outputs = outputs + domain_ops.domain_rows(self.lora_bias, domain)
         return self.activation(outputs)
 
-    @property
-    def domain_variables(self) -> list[keras.Variable]:
-        """`A`, `B` and `b_d`, as far as the layer has them."""
-        weights = (self.lora_kernel_a, self.lora_kernel_b, self.lora_bias)
-        return [weight for weight in weights if weight is not None]
-
     def specialize(self, domain: int) -> keras.layers.Dense:
         """A `Dense` with `W + s A_d B_d` for kernel and `b + b_d` for bias."""
         self._check_specializable(domain)
-        kernel = ops.convert_to_tensor(self.kernel)
-        bias = ops.zeros((self.units,), dtype=kernel.dtype)
+        kernel = ops.zeros((self._width, self.units), self.variable_dtype)
+        bias = ops.zeros((self.units,), self.variable_dtype)
+        if self.kernel is not None:
+            kernel = kernel + self.kernel
         if self.bias is not None:
             bias = bias + self.bias
         if self.lora_bias is not None:
@@ -233,6 +224,7 @@ class MLoRADense(DomainLayer):
             "max_adapter_params": self.max_adapter_params,
             "lora_alpha": self.lora_alpha,
             "activation": keras.activations.serialize(self.activation),
+            "use_kernel": self.use_kernel,
             "use_bias": self.use_bias,
             "use_lora_bias": self.use_lora_bias,
             "shared_dropout": self.shared_dropout,
@@ -255,11 +247,3 @@ class MLoRADense(DomainLayer):
         if self.lora_alpha is None:
             return kernel_b
         return kernel_b * (self.lora_alpha / kernel_b.shape[1])
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise ValueError(
-            f"{name} must be an integer of at least {least}. "
-            f"Received: {name}={value!r}"
-        )

@@ -12,7 +12,8 @@ class PerDomain(keras.initializers.Initializer):
 
     Keras takes leading axes for a convolution's receptive field, so that a
     fan-based initializer makes a stack smaller by `sqrt(D)` than each of its
-    slices would be. This multiplies it back; the others pass unchanged.
+    slices would be. This multiplies it back; the others pass unchanged. A
+    stack of stacks, `(D, experts, in, out)`, is drawn alike.
 
     Args:
         initializer: A Keras initializer, or its name.
@@ -30,12 +31,12 @@ class PerDomain(keras.initializers.Initializer):
         """Draws the stack.
 
         Args:
-            shape: `(D, in, out)`.
+            shape: `(D, in, out)`, or with more leading axes.
             dtype: The stack's dtype.
         """
         stack = self.initializer(shape, dtype)
         if isinstance(self.initializer, keras.initializers.VarianceScaling):
-            stack = stack * math.sqrt(shape[0])
+            stack = stack * math.sqrt(math.prod(shape[:-2]))
         return stack
 
     def get_config(self) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from mlora_tf.layers import domain_ops
 
-FORMS = ("_masked", "_pure", "_gathered")
+FORMS = ("_masked", "_pure", "_gathered", "_parted", "_blocks")
+LOW_RANK_FORMS = FORMS[:3]
 ROWS, WIDTH, OUT = 10, 5, 4
 
 
@@ -59,7 +63,7 @@ def taken(monkeypatch):
 
 CASES = [
     (form, num_domains, rank, domain)
-    for form in FORMS
+    for form in LOW_RANK_FORMS
     for num_domains in (1, 3, 20)
     for rank in (1, 4)
     for domain in (None, 0, num_domains - 1)
@@ -150,6 +154,195 @@ def test_one_row_of_another_domain_makes_a_batch_mixed():
         np.testing.assert_allclose(outputs, loop(*tensors), atol=1e-5)
 
 
+# --- Full rank ---------------------------------------------------------------
+
+PARTED = domain_ops.PARTED_DOMAINS
+BLOCK = domain_ops.BLOCK_ROWS
+FULL_RANK_FORMS = {
+    "full_rank": domain_ops.full_rank,
+    "parted": domain_ops._parted,
+    "blocks": domain_ops._blocks,
+}
+MANY = (1, 2, 3, 20, 127, 128, 129, PARTED, PARTED + 1, 600)
+
+every_full_form = pytest.mark.parametrize(
+    "form", FULL_RANK_FORMS.values(), ids=FULL_RANK_FORMS
+)
+
+
+def full_arguments(num_domains, domain, seed=0):
+    """`x`, the kernels and the rows' domains."""
+    rng = np.random.default_rng(seed)
+    return (
+        rng.normal(size=(len(domain), WIDTH)).astype("float32"),
+        rng.normal(size=(num_domains, WIDTH, OUT)).astype("float32"),
+        np.asarray(domain, "int32"),
+    )
+
+
+def full_loop(x, kernels, domain):
+    """Outputs row by row, and gradients of the sum of their squares."""
+    outputs = np.zeros((len(x), OUT))
+    dx, dkernels = np.zeros(x.shape), np.zeros(kernels.shape)
+    for i, d in enumerate(domain):
+        outputs[i] = x[i].astype("float64") @ kernels[d]
+        dx[i] = kernels[d] @ (2 * outputs[i])
+        dkernels[d] += np.outer(x[i], 2 * outputs[i])
+    return outputs, dx, dkernels
+
+
+def outputs_and_gradients(form, tensors):
+    """As `full_loop` has them."""
+    x, kernels, domain = map(tf.constant, tensors)
+    with tf.GradientTape() as tape:
+        tape.watch([x, kernels])
+        outputs = form(x, kernels, domain)
+        loss = tf.reduce_sum(tf.square(outputs))
+    gradients = tape.gradient(loss, [x, kernels])
+    return outputs, *map(tf.convert_to_tensor, gradients)
+
+
+def assert_it_is_the_loop(form, tensors):
+    actual = outputs_and_gradients(form, tensors)
+    for result, expected in zip(actual, full_loop(*tensors), strict=True):
+        assert result.shape == expected.shape
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+    _, kernels, domain = tensors
+    absent = np.setdiff1d(np.arange(len(kernels)), domain)
+    assert not actual[2].numpy()[absent].any()
+
+
+@every_full_form
+@pytest.mark.parametrize("num_domains", MANY)
+def test_every_full_form_is_the_loop_over_rows(form, num_domains):
+    rng = np.random.default_rng(1)
+    rows = 3 * BLOCK + 5
+    for domain in (
+        [],
+        [num_domains - 1],
+        rng.integers(0, num_domains, BLOCK),
+        rng.integers(0, num_domains, rows),
+        np.minimum(rng.zipf(1.5, rows), num_domains) - 1,
+        np.full(rows, num_domains - 1),
+    ):
+        assert_it_is_the_loop(form, full_arguments(num_domains, domain))
+
+
+@every_full_form
+@pytest.mark.parametrize("num_domains", [1, 3, PARTED + 1])
+def test_a_full_form_takes_any_number_of_rows_in_one_graph(form, num_domains):
+    traced = tf.function(form)
+    function = traced.get_concrete_function(
+        tf.TensorSpec((None, WIDTH)),
+        tf.TensorSpec((num_domains, WIDTH, OUT)),
+        tf.TensorSpec((None,), tf.int32),
+    )
+    assert function.structured_outputs.shape.as_list() == [None, OUT]
+    rng = np.random.default_rng(2)
+    for rows in (0, 1, BLOCK + 3):
+        for most in (1, num_domains):
+            tensors = full_arguments(num_domains, rng.integers(0, most, rows))
+            expected, _, _ = full_loop(*tensors)
+            outputs = function(*map(tf.constant, tensors))
+            np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+@every_full_form
+@pytest.mark.parametrize("num_domains", [1, 3, PARTED + 1])
+def test_a_full_form_keeps_the_static_shape(form, num_domains):
+    function = tf.function(form).get_concrete_function(
+        *map(tf.constant, full_arguments(num_domains, [0] * 7))
+    )
+    assert function.structured_outputs.shape == (7, OUT)
+
+
+@every_full_form
+def test_a_full_form_compiles(form):
+    tensors = full_arguments(3, [2, 0, 1, 1, 2, 0, 2])
+    assert_it_is_the_loop(tf.function(form, jit_compile=True), tensors)
+
+
+@every_full_form
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_full_form_keeps_the_dtype(form, dtype):
+    for num_domains in (1, 3, PARTED + 1):
+        x, kernels, domain = full_arguments(num_domains, [0] * 5)
+        outputs = form(
+            tf.cast(x, dtype), tf.cast(kernels, dtype), tf.constant(domain)
+        )
+        assert outputs.dtype == dtype
+        np.testing.assert_allclose(
+            tf.cast(outputs, "float32"), x @ kernels[0], atol=0.1
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.lists(st.integers(0, 2 * BLOCK + 1), min_size=1, max_size=12))
+def test_there_are_blocks_enough_whatever_the_mix(counts):
+    domain = np.repeat(np.arange(len(counts)), counts)
+    domain = np.random.default_rng(0).permutation(domain)
+    tensors = full_arguments(len(counts), domain)
+    outputs = domain_ops._blocks(*map(tf.constant, tensors))
+    expected, _, _ = full_loop(*tensors)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("used", [1, 2, 5])
+def test_there_are_blocks_enough_when_each_domain_wastes_most(used):
+    # One row more than whole blocks: all the other rows of a block are empty.
+    domain = np.repeat(np.arange(used), BLOCK + 1)
+    assert_it_is_the_loop(domain_ops._blocks, full_arguments(5, domain))
+
+
+def test_empty_rows_of_a_block_and_idle_blocks_have_no_influence():
+    # Zeros times infinity would be no number.
+    x, kernels, domain = full_arguments(4, [0, 2, 0, 2, 2])
+    expected, _, _ = full_loop(x, kernels, domain)
+    kernels[[1, 3]] = np.inf
+    for form in (domain_ops._blocks, domain_ops._parted):
+        outputs = form(*map(tf.constant, (x, kernels, domain)))
+        np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("num_domains", "forms"),
+    [
+        (1, set()),
+        (2, {"_parted"}),
+        (PARTED, {"_parted"}),
+        (PARTED + 1, {"_blocks"}),
+    ],
+)
+def test_domains_choose_the_full_form_of_a_graph(num_domains, forms, taken):
+    tensors = map(tf.constant, full_arguments(num_domains, [0, 0]))
+    tf.function(domain_ops.full_rank).get_concrete_function(*tensors)
+    assert taken == forms
+
+
+def test_a_pure_batch_takes_no_blocks(taken):
+    tensors = full_arguments(PARTED + 1, [7] * 5)
+    assert_it_is_the_loop(domain_ops.full_rank, tensors)
+    assert taken == set()
+    for other in (0, 2, 4):
+        domain = np.full(5, 7)
+        domain[other] = 3
+        tensors = full_arguments(PARTED + 1, domain)
+        assert_it_is_the_loop(domain_ops.full_rank, tensors)
+        assert taken == {"_blocks"}
+        taken.clear()
+
+
+def test_other_backends_take_the_blocks(taken, monkeypatch):
+    monkeypatch.setattr(domain_ops.keras.backend, "backend", lambda: "other")
+    assert_it_is_the_loop(
+        domain_ops.full_rank, full_arguments(3, [2, 0, 1, 1, 2])
+    )
+    assert taken == {"_blocks"}
+
+
+# --- Rows and sums -----------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "num_domains",
     [1, 3, domain_ops.ONE_HOT_DOMAINS, domain_ops.ONE_HOT_DOMAINS + 1],
@@ -178,6 +371,48 @@ def test_few_domains_rows_have_a_dense_gradient(more, kind):
     np.testing.assert_array_equal(tf.convert_to_tensor(gradient), expected)
 
 
+@pytest.mark.parametrize(
+    "num_domains",
+    [1, 3, domain_ops.ONE_HOT_DOMAINS, domain_ops.ONE_HOT_DOMAINS + 1],
+)
+@pytest.mark.parametrize("rows", [0, 1, ROWS])
+def test_domain_sums_are_sums_over_each_domains_rows(num_domains, rows):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(rows, OUT)).astype("float32")
+    domain = rng.integers(0, (num_domains + 1) // 2, rows).astype("int32")
+    expected = np.zeros((num_domains, OUT))
+    for row, d in zip(values, domain, strict=True):
+        expected[d] += row
+    weights = rng.normal(size=(num_domains, OUT)).astype("float32")
+    tensor = tf.constant(values)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        sums = domain_ops.domain_sums(tensor, tf.constant(domain), num_domains)
+        loss = tf.reduce_sum(sums * weights)
+    np.testing.assert_allclose(sums, expected, atol=1e-5)
+    assert not sums.numpy()[(num_domains + 1) // 2 :].any()
+    gradient = tape.gradient(loss, tensor)
+    np.testing.assert_allclose(gradient, weights[domain], atol=1e-6)
+
+
+def test_domain_sums_of_any_number_of_rows_are_one_graph():
+    for num_domains in (3, domain_ops.ONE_HOT_DOMAINS + 1):
+        function = tf.function(
+            lambda values, domain, num_domains=num_domains: (
+                domain_ops.domain_sums(values, domain, num_domains)
+            )
+        ).get_concrete_function(
+            tf.TensorSpec((None, OUT)), tf.TensorSpec((None,), tf.int32)
+        )
+        for rows in (0, 2):
+            sums = function(tf.ones((rows, OUT)), tf.ones(rows, tf.int32))
+            assert sums.shape == (num_domains, OUT)
+            np.testing.assert_array_equal(sums[1], np.full(OUT, rows))
+
+
+# --- Checked ids -------------------------------------------------------------
+
+
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint16"])
 def test_checked_ids_come_back_as_32_bits(dtype):
     ids = domain_ops.check_ids(tf.constant([0, 2, 1], dtype), 3)
@@ -194,3 +429,21 @@ def test_an_id_out_of_range_is_named(wrong):
             function(ids)
         assert "domain ids must be in [0, 3). Received:" in str(error.value)
         assert str(wrong) in str(error.value)
+
+
+def test_padding_may_be_let_through():
+    padded = tf.constant([[0, 2], [-1, -1]])
+    ids = domain_ops.check_ids(padded, 3, "item", lowest=-1)
+    np.testing.assert_array_equal(ids, padded)
+    for wrong in (-2, 3):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"item ids must be in \[-1, 3\). Received:",
+        ):
+            domain_ops.check_ids(tf.constant([wrong]), 3, "item", lowest=-1)
+
+
+def test_other_backends_cast_ids_alone(monkeypatch):
+    monkeypatch.setattr(domain_ops.keras.backend, "backend", lambda: "other")
+    ids = domain_ops.check_ids(tf.constant([5], tf.int64), 3)
+    assert ids.dtype == tf.int32

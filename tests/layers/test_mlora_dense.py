@@ -14,7 +14,9 @@ def reference(layer, x, domain):
     }
     outputs = []
     for row, d in zip(x.astype("float64"), domain, strict=True):
-        y = row @ weights["kernel"]
+        y = np.zeros(layer.units)
+        if "kernel" in weights:
+            y = row @ weights["kernel"]
         if "bias" in weights:
             y = y + weights["bias"]
         if "lora_kernel_a" in weights:
@@ -84,6 +86,9 @@ def test_it_has_the_weights_asked_for():
     assert names(built(rank=0)) == shared | biases
     assert names(built(use_bias=False)) == shared | adapter | {"lora_bias"}
     assert names(built(use_lora_bias=False)) == shared | adapter | {"bias"}
+    assert names(built(use_kernel=False)) == adapter | biases
+    alone = built(use_kernel=False, use_bias=False)
+    assert names(alone) == adapter | {"lora_bias"}
 
 
 def test_the_domain_variables_are_the_adapters():
@@ -94,6 +99,60 @@ def test_the_domain_variables_are_the_adapters():
     ]
     assert [v.name for v in built(rank=0).domain_variables] == ["lora_bias"]
     assert built(rank=0, use_lora_bias=False).domain_variables == []
+
+
+ADAPTERS = [
+    {"use_bias": False},
+    {"use_bias": False, "lora_alpha": 5.0, "rank": 2},
+    {"use_bias": False, "use_lora_bias": False},
+    {"use_bias": False, "rank": 0},
+    {"use_bias": True, "activation": "relu"},
+    {"use_bias": False, "num_domains": 1},
+]
+
+
+@pytest.mark.parametrize("config", ADAPTERS)
+def test_without_a_kernel_it_is_the_adapter_alone(config):
+    layer = built(use_kernel=False, **config)
+    x, domain = goldens.LAYERS["mlora_dense"].inputs()
+    domain = np.minimum(domain, layer.num_domains - 1)
+    outputs = layer(x, domain)
+    expected = reference(layer, x, domain)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+    for d in range(layer.num_domains):
+        special = layer.specialize(d)
+        np.testing.assert_allclose(
+            special(x)[domain == d], outputs[domain == d], atol=1e-5
+        )
+
+
+def test_without_a_kernel_a_new_layer_is_zero():
+    layer = MLoRADense(8, 3, use_kernel=False, use_bias=False)
+    inputs = goldens.LAYERS["mlora_dense"].inputs()
+    np.testing.assert_array_equal(layer(*inputs), np.zeros((12, 8)))
+
+
+def test_domain_variables_are_marked_for_the_optimizer():
+    layer = built()
+    marked = [v.name for v in layer.weights if hasattr(v, "per_domain")]
+    assert marked == [v.name for v in layer.domain_variables]
+
+
+@pytest.mark.parametrize("use_kernel", [True, False])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16", "float64"])
+def test_it_computes_in_its_policys_dtype(use_kernel, policy):
+    layer = built(use_kernel=use_kernel, shared_dropout=0.5, dtype=policy)
+    inputs = goldens.LAYERS["mlora_dense"].inputs()
+    for training in (True, False):
+        outputs = layer(*inputs, training=training)
+        assert outputs.dtype == layer.compute_dtype
+    for weight in layer.trainable_weights:
+        assert weight.dtype == layer.variable_dtype
+    expected = reference(layer, *inputs)
+    np.testing.assert_allclose(
+        keras.ops.cast(outputs, "float32"), expected, atol=0.1
+    )
 
 
 # --- The rank ----------------------------------------------------------------
