@@ -1,15 +1,19 @@
 """Writes prepared folders, the one format that training reads.
 
-A prepared folder holds five files:
+A prepared folder holds these files:
 
-- `train.parquet`, `valid.parquet`, `test.parquet`: an `int32` column of ids
-  for each sparse feature (0 is the out-of-vocabulary bucket, `i + 1` is the
-  vocabulary's i-th entry), `domain` (`int32`, an index into the schema's
-  domain values) and `label` (`int8`, 0 or 1). Further columns hold floats,
-  such as the `true_ctr` of synthetic data. Rows keep the order they came in.
+- `train.parquet`, `valid.parquet`, `test.parquet`: a column for each feature,
+  `domain` (`int32`, an index into the schema's domain values) and `label`
+  (`int8`, 0 or 1). A sparse feature's column holds `int32` ids (0 is the
+  out-of-vocabulary bucket, `i + 1` is the vocabulary's i-th entry), a dense
+  one's `float32` numbers, a sequence's lists of `int32` ids. Further columns
+  hold floats, such as the `true_ctr` of synthetic data. Rows keep the order
+  they came in.
 - `schema.json`: the features with their vocabularies, the domains, the label.
+- `vectors.<table>.npy` for each table of pretrained vectors: `float32` of
+  shape `(ids, dimension)`, the first row for the out-of-vocabulary bucket.
 - `manifest.json`: where the data came from, the options that made it, rows
-  and clicks by split and domain, and a fingerprint of the other four files.
+  and clicks by split and domain, and a fingerprint of the other files.
 
 The same rows give the same bytes on every run. The folder appears under its
 name only once it is whole.
@@ -36,6 +40,9 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from data_prep import features
+from data_prep.features import Column
 
 FORMAT = "mlora_tf.prepared/1"
 SCHEMA_FORMAT = "mlora_tf.schema/1"
@@ -64,24 +71,27 @@ class Prepared:
         options: The choices that shaped the rows, as JSON-ready values.
         seed: The seed of every random choice.
         sources: By file name, the `digest` of each file read.
-        vocabularies: By feature name, the raw values in the order of their
-            ids: all integers or all strings.
+        features: What `data_prep.features` makes, in order.
         domain_name: What a domain is, for people: `"gender"`.
         domains: The domains' names; `columns["domain"]` indexes them.
         columns: By name, one value a row: every feature's encoded ids,
-            `"domain"`, `"label"`, and any further column of floats.
+            numbers or lists, `"domain"`, `"label"`, and any further column of
+            floats.
         split: The split of each row, an index into `SPLITS`.
+        vectors: By table, the pretrained vectors of its ids, those of the
+            out-of-vocabulary bucket first.
     """
 
     dataset: str
     options: Mapping[str, Any]
     seed: int
     sources: Mapping[str, Mapping[str, Any]]
-    vocabularies: Mapping[str, Sequence[int] | Sequence[str]]
+    features: Sequence[Mapping[str, Any]]
     domain_name: str
     domains: Sequence[str]
-    columns: Mapping[str, np.ndarray]
+    columns: Mapping[str, Column]
     split: np.ndarray
+    vectors: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def write(
@@ -102,13 +112,13 @@ def write(
             split has no rows.
     """
     check_output(output, overwrite)
-    tables = _tables(prepared)
+    tables, vectors = _tables(prepared), _vectors(prepared)
     output = pathlib.Path(output).resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     staging = _sibling(output)
     try:
         staging.mkdir()
-        manifest = _write_files(staging, prepared, tables)
+        manifest = _write_files(staging, prepared, tables, vectors)
         # Another run may have made the folder in the meantime.
         check_output(output, overwrite)
         _move_into_place(staging, output)
@@ -136,12 +146,13 @@ def check_output(output: str | pathlib.Path, overwrite: bool) -> None:
             "folder as --output."
         )
     entries = {entry.name for entry in output.iterdir()}
-    if entries and not _is_prepared(output):
+    files = _prepared_files(output)
+    if entries and not files:
         raise PreparationError(
             f"{output} is no prepared folder, so it is not overwritten; name "
             "another folder as --output."
         )
-    if strangers := sorted(entries - set(FILES)):
+    if strangers := sorted(entries - files):
         raise PreparationError(
             f"{output} also holds {strangers[0]!r}, which overwriting would "
             "delete; move it away, or name another folder as --output."
@@ -202,6 +213,18 @@ def stratified_split(
     return split
 
 
+def check_split(split: np.ndarray) -> None:
+    """Raises unless train, valid and test have rows.
+
+    A preparation that fits anything to the rows of train calls this before.
+    """
+    for index, name in enumerate(SPLITS):
+        if not (split == index).any():
+            raise PreparationError(
+                f"no row is left for the {name} split; prepare a larger log."
+            )
+
+
 def _split_sizes(rows: int, fractions: Sequence[float]) -> np.ndarray:
     """Returns the sizes of train, valid and test; they add up to `rows`."""
     _, valid, test = fractions
@@ -225,21 +248,15 @@ def _in_proportion(total: int, weights: np.ndarray) -> np.ndarray:
 
 def _tables(prepared: Prepared) -> dict[str, pa.Table]:
     """Returns each split's rows, checked and in the types of the format."""
-    columns = _typed_columns(prepared)
-    tables = {}
-    for index, split in enumerate(SPLITS):
-        rows = np.flatnonzero(prepared.split == index)
-        if not rows.size:
-            raise PreparationError(
-                f"no row is left for the {split} split; prepare a larger log."
-            )
-        tables[split] = pa.table(
-            {name: column[rows] for name, column in columns.items()}
-        )
-    return tables
+    check_split(prepared.split)
+    table = pa.table(_typed_columns(prepared))
+    return {
+        split: table.take(np.flatnonzero(prepared.split == index))
+        for index, split in enumerate(SPLITS)
+    }
 
 
-def _typed_columns(prepared: Prepared) -> dict[str, np.ndarray]:
+def _typed_columns(prepared: Prepared) -> dict[str, Column]:
     """Returns the columns in the format's types and order.
 
     A column that breaks the format is the preparation's mistake, not the
@@ -247,13 +264,13 @@ def _typed_columns(prepared: Prepared) -> dict[str, np.ndarray]:
     """
     given = dict(prepared.columns)
     columns = {
-        name: _integers(name, given.pop(name), len(values) + 1, np.int32)
-        for name, values in prepared.vocabularies.items()
+        feature["name"]: features.typed(feature, given.pop(feature["name"]))
+        for feature in prepared.features
     }
-    columns[DOMAIN] = _integers(
+    columns[DOMAIN] = features.integers(
         DOMAIN, given.pop(DOMAIN), len(prepared.domains), np.int32
     )
-    columns[LABEL] = _integers(LABEL, given.pop(LABEL), 2, np.int8)
+    columns[LABEL] = features.integers(LABEL, given.pop(LABEL), 2, np.int8)
     for name, values in given.items():
         if not np.issubdtype(values.dtype, np.floating):
             raise ValueError(
@@ -262,34 +279,44 @@ def _typed_columns(prepared: Prepared) -> dict[str, np.ndarray]:
             )
         columns[name] = values
     for name, values in columns.items():
-        if values.shape != prepared.split.shape:
+        shape = getattr(values, "shape", (len(values),))
+        if shape != prepared.split.shape:
             raise ValueError(
                 f"column {name!r} must have one value a row: "
-                f"{prepared.split.shape}. Received: {values.shape}"
+                f"{prepared.split.shape}. Received: {shape}"
             )
     return columns
 
 
-def _integers(
-    name: str, values: np.ndarray, stop: int, dtype: type[np.integer]
-) -> np.ndarray:
-    """Returns `values` in that type, once all are known to be below `stop`."""
-    if values.dtype.kind not in "biu":
+def _vectors(prepared: Prepared) -> dict[str, np.ndarray]:
+    """Returns each file of pretrained vectors by its name, checked."""
+    shapes = features.vector_shapes(prepared.features)
+    if set(shapes) != set(prepared.vectors):
         raise ValueError(
-            f"column {name!r} must hold integers. Received: {values.dtype}"
+            "there must be vectors for the tables of which features state a "
+            f"dimension, {sorted(shapes)}. Received: {sorted(prepared.vectors)}"
         )
-    if values.size and (values.min() < 0 or values.max() >= stop):
-        raise ValueError(
-            f"column {name!r} must hold integers from 0 to {stop - 1}. "
-            f"Received: {values.min()} to {values.max()}"
-        )
-    return values.astype(dtype)
+    files = {}
+    for table, vectors in prepared.vectors.items():
+        if vectors.dtype != np.float32 or vectors.shape != shapes[table]:
+            raise ValueError(
+                f"the vectors of {table!r} must be float32 and of shape "
+                f"{shapes[table]}. Received: {vectors.dtype} and "
+                f"{vectors.shape}"
+            )
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"the vectors of {table!r} must be finite.")
+        files[f"vectors.{table}.npy"] = vectors
+    return files
 
 
 def _write_files(
-    folder: pathlib.Path, prepared: Prepared, tables: Mapping[str, pa.Table]
+    folder: pathlib.Path,
+    prepared: Prepared,
+    tables: Mapping[str, pa.Table],
+    vectors: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Writes the five files and returns the manifest."""
+    """Writes all files and returns the manifest."""
     files: dict[str, Any] = {}
     for split, table in tables.items():
         path = folder / f"{split}.parquet"
@@ -304,6 +331,12 @@ def _write_files(
                 store_schema=False,
             )
         files[path.name] = {"rows": table.num_rows, "sha256": _sha256(path)}
+    for name, array in vectors.items():
+        with _durable(folder / name) as stream:
+            # The order in memory would else be part of the bytes.
+            rows = np.ascontiguousarray(array)
+            np.lib.format.write_array(stream, rows, allow_pickle=False)
+        files[name] = {"sha256": _sha256(folder / name)}
     _write_json(folder / SCHEMA, _schema(prepared))
     files[SCHEMA] = {"sha256": _sha256(folder / SCHEMA)}
     manifest = _manifest(prepared, tables, files)
@@ -315,10 +348,7 @@ def _write_files(
 def _schema(prepared: Prepared) -> dict[str, Any]:
     return {
         "format": SCHEMA_FORMAT,
-        "features": [
-            {"kind": "sparse", "name": name, "vocabulary": list(values)}
-            for name, values in prepared.vocabularies.items()
-        ],
+        "features": [dict(feature) for feature in prepared.features],
         "domain": {
             "name": prepared.domain_name,
             "values": list(prepared.domains),
@@ -368,12 +398,19 @@ def _counts(
     }
 
 
-def _is_prepared(folder: pathlib.Path) -> bool:
+def _prepared_files(folder: pathlib.Path) -> set[str]:
+    """The files that a prepared folder's manifest knows; none, if it is none.
+
+    Only vectors' files have names that the format doesn't fix.
+    """
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
+        return set()
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return set()
+    files = content.get("files")
+    return {*FILES, *(files if isinstance(files, dict) else ())}
 
 
 def _move_into_place(staging: pathlib.Path, output: pathlib.Path) -> None:

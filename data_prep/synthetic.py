@@ -28,6 +28,7 @@ from absl import flags
 from absl import logging
 
 from data_prep import binary
+from data_prep import features
 from data_prep import folder
 from data_prep.folder import PreparationError
 
@@ -145,10 +146,13 @@ def prepare(
             options={"rows": rows, "domains": domains, "rank": rank},
             seed=seed,
             sources={},
-            vocabularies={
-                name: [f"{name.split('_')[1]}_{i:02}" for i in range(count)]
+            features=[
+                features.sparse(
+                    name,
+                    [f"{name.split('_')[1]}_{i:02}" for i in range(count)],
+                )
                 for name, count in (USER_FEATURES | ITEM_FEATURES).items()
-            },
+            ],
             domain_name="shop",
             domains=DOMAINS[:domains],
             columns=columns,

@@ -1,31 +1,34 @@
 """From a prepared folder to batches: whole columns, sliced by a permutation.
 
-A prepared folder holds `schema.json`, `manifest.json` and one Parquet file
-per split (see BUILD.md, "The prepared folder"). Columns are read whole,
-checked once, and cut into batches by permuting whole columns at the start of
-an epoch: an epoch costs a few gathers, not one operation per row.
+A prepared folder holds `schema.json`, `manifest.json`, one Parquet file per
+split and any tables of pretrained vectors (see BUILD.md, "The prepared
+folder"). Columns are read whole, checked once, and cut into batches by
+permuting whole columns at the start of an epoch: an epoch costs a few
+gathers, not one operation per row.
 """
 
 import dataclasses
 import hashlib
 import json
 import pathlib
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import tensorflow as tf
 
+from mlora_tf.columns import DataError
+from mlora_tf.columns import read_columns
+from mlora_tf.columns import read_vectors
 from mlora_tf.schema import DOMAIN
 from mlora_tf.schema import Schema
 
 SPLITS = ("train", "valid", "test")
+FILES = (
+    "schema.json",
+    "manifest.json",
+    *(f"{split}.parquet" for split in SPLITS),
+)
 BATCH_MODES = ("mixed", "per_domain")
-
-
-class DataError(ValueError):
-    """Data that can't be used: says which file, what is wrong, what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Split:
     """The rows of one split, column by column.
 
     Attributes:
-        inputs: Each model input by name, `int32` arrays of shape `(rows,)`.
+        inputs: Each model input by name, arrays of the features' types:
+            `(rows,)`, `int32` for ids and `float32` for numbers, or
+            `(rows, max_length)` for sequences, `int32` with `PADDING` at the
+            end.
         label: The clicks, a `float32` array of shape `(rows,)`.
         extra: Other numeric columns of the file, by name.
     """
@@ -69,6 +75,8 @@ class ClickLog:
         train: Rows to train on.
         valid: Rows to choose by.
         test: Rows to report on.
+        vectors: By table, the pretrained vectors of its ids, `float32` arrays
+            of shape `(num_ids, dim)`.
     """
 
     schema: Schema
@@ -76,6 +84,7 @@ class ClickLog:
     train: Split
     valid: Split
     test: Split
+    vectors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def load(folder: str | pathlib.Path) -> ClickLog:
@@ -87,21 +96,27 @@ def load(folder: str | pathlib.Path) -> ClickLog:
         SchemaError: `schema.json` is no schema.
     """
     folder = pathlib.Path(folder)
-    needed = ["schema.json", "manifest.json"]
-    needed += [f"{split}.parquet" for split in SPLITS]
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{folder} is no prepared folder: it has no {', '.join(missing)}. "
-            "Make one with `python -m data_prep.movielens` or "
-            "`python -m data_prep.synthetic`."
-        )
+    _check_files(folder, FILES)
     schema = Schema.load(folder / "schema.json")
+    vectors = {table: f"vectors.{table}.npy" for table in schema.vectors}
+    _check_files(folder, vectors.values())
     splits = {
-        split: _read_split(folder / f"{split}.parquet", schema)
+        split: Split(*read_columns(folder / f"{split}.parquet", schema))
         for split in SPLITS
     }
-    return ClickLog(schema, _fingerprint(folder), **splits)
+    # Before the vectors, whose file says little about itself.
+    fingerprint = _fingerprint(folder, vectors.values())
+    return ClickLog(
+        schema,
+        fingerprint,
+        **splits,
+        vectors={
+            table: read_vectors(
+                folder / file, schema.tables[table], schema.vectors[table]
+            )
+            for table, file in vectors.items()
+        },
+    )
 
 
 class Batches:
@@ -124,7 +139,8 @@ class Batches:
         epoch: The epoch that the next iterator over `dataset` yields.
         steps: Batches in an epoch.
         dataset: A `tf.data.Dataset` of `(inputs, {"ctr": label})`; inputs
-            have shape `(batch,)`, labels `(batch, 1)`.
+            have the split's shapes with `batch` for its rows, labels have
+            `(batch, 1)`.
     """
 
     def __init__(
@@ -189,7 +205,17 @@ class Batches:
         )
 
 
-def _fingerprint(folder: pathlib.Path) -> str:
+def _check_files(folder: pathlib.Path, names: Iterable[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{folder} is no prepared folder: it has no {', '.join(missing)}. "
+            "Make one with `python -m data_prep.movielens` or "
+            "`python -m data_prep.synthetic`."
+        )
+
+
+def _fingerprint(folder: pathlib.Path, vectors: Iterable[str]) -> str:
     """The hash of the folder's files, which must be the manifest's."""
     path = folder / "manifest.json"
     try:
@@ -200,7 +226,7 @@ def _fingerprint(folder: pathlib.Path) -> str:
             "the data again."
         ) from None
     digests = ""
-    for name in sorted(("schema.json", *map("{}.parquet".format, SPLITS))):
+    for name in sorted({*FILES, *vectors} - {"manifest.json"}):
         with open(folder / name, "rb") as file:
             digests += hashlib.file_digest(file, "sha256").hexdigest()
     fingerprint = hashlib.sha256(digests.encode()).hexdigest()
@@ -210,56 +236,3 @@ def _fingerprint(folder: pathlib.Path) -> str:
             "have the fingerprint in manifest.json; prepare the data again."
         )
     return fingerprint
-
-
-def _read_split(path: pathlib.Path, schema: Schema) -> Split:
-    try:
-        table = pa.parquet.read_table(path, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: can't be read as Parquet ({error}); prepare the data "
-            "again."
-        ) from None
-    columns = {
-        name: _column(path, name, table.column(name))
-        for name in table.column_names
-    }
-    wanted = {**schema.num_ids, schema.label: 2}
-    missing = sorted(set(wanted) - set(columns))
-    if missing:
-        raise DataError(
-            f"{path}: schema.json names columns that the file lacks: "
-            f"{missing}. It has {sorted(columns)}."
-        )
-    for name, size in wanted.items():
-        _check_ids(path, name, columns[name], size)
-    label = columns.pop(schema.label).astype(np.float32)
-    inputs = {
-        name: columns.pop(name).astype(np.int32) for name in schema.num_ids
-    }
-    return Split(inputs, label, extra=columns)
-
-
-def _column(path: pathlib.Path, name: str, column: Any) -> np.ndarray:
-    if column.null_count:
-        raise DataError(
-            f"{path}: column {name!r} has {column.null_count} empty cells; "
-            "prepare the data again."
-        )
-    return column.to_numpy()
-
-
-def _check_ids(
-    path: pathlib.Path, name: str, ids: np.ndarray, size: int
-) -> None:
-    """Checks that a column holds integers in `[0, size)`."""
-    if ids.dtype.kind not in "iub":
-        raise DataError(
-            f"{path}: column {name!r} must hold integers. Received: {ids.dtype}"
-        )
-    wrong = np.flatnonzero((ids < 0) | (ids >= size))
-    if len(wrong):
-        raise DataError(
-            f"{path}: column {name!r}, row {wrong[0]}: ids must be in "
-            f"[0, {size}). Received: {ids[wrong[0]]}"
-        )

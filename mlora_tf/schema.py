@@ -10,55 +10,34 @@ import json
 import pathlib
 from typing import Any
 
+from mlora_tf.features import DOMAIN
+from mlora_tf.features import OOV_ID
+from mlora_tf.features import PADDING
+from mlora_tf.features import DenseFeature
+from mlora_tf.features import Feature
+from mlora_tf.features import SequenceFeature
+from mlora_tf.features import SparseFeature
+from mlora_tf.features import from_dict
+from mlora_tf.schema_checks import SchemaError
+from mlora_tf.schema_checks import check_name
+from mlora_tf.schema_checks import check_values
+from mlora_tf.schema_checks import get
+from mlora_tf.schema_checks import short
+
+__all__ = [
+    "DOMAIN",
+    "FORMAT",
+    "OOV_ID",
+    "PADDING",
+    "DenseFeature",
+    "Feature",
+    "Schema",
+    "SchemaError",
+    "SequenceFeature",
+    "SparseFeature",
+]
+
 FORMAT = "mlora_tf.schema/1"
-
-DOMAIN = "domain"
-"""The name of the domain column and of the domain input of every model."""
-
-OOV_ID = 0
-"""The id of the out-of-vocabulary bucket of every sparse feature."""
-
-
-class SchemaError(ValueError):
-    """A schema that can't be used: says which part is wrong, and how."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SparseFeature:
-    """A categorical feature: one id a row.
-
-    Prepared columns hold `int32` ids: 0 is the out-of-vocabulary bucket, and
-    `i + 1` is the vocabulary's i-th entry.
-
-    Args:
-        name: Name of the column and of the model's input.
-        vocabulary: The raw values, all integers or all strings, each once.
-    """
-
-    name: str
-    vocabulary: tuple[int, ...] | tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _check_name(self.name, "a feature's name")
-        if self.name == DOMAIN:
-            raise SchemaError(
-                f'a feature can\'t be named "{DOMAIN}": that is the name of '
-                "the domain column."
-            )
-        _check_values(self.vocabulary, f"the vocabulary of {self.name!r}")
-
-    @property
-    def num_ids(self) -> int:
-        """How many ids there are, the out-of-vocabulary bucket included."""
-        return len(self.vocabulary) + 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """The feature as JSON-ready values."""
-        return {
-            "kind": "sparse",
-            "name": self.name,
-            "vocabulary": list(self.vocabulary),
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +45,13 @@ class Schema:
     """The features, the domains and the label of a prepared click log.
 
     Args:
-        features: The model's inputs, in order.
+        features: The model's inputs, in order, of any kinds.
         domain_name: What a domain is, for people: `"gender"`.
         domains: The domains' names; a row's `domain` is an index into them.
         label: Name of the column that holds the click, 0 or 1.
     """
 
-    features: tuple[SparseFeature, ...]
+    features: tuple[Feature, ...]
     domain_name: str
     domains: tuple[str, ...]
     label: str = "label"
@@ -83,18 +62,67 @@ class Schema:
         names = [feature.name for feature in self.features]
         if len(set(names)) < len(names):
             raise SchemaError(f"feature names must differ. Received: {names}")
-        _check_name(self.domain_name, "the domain's name")
-        _check_name(self.label, "the label's name")
+        self._check_tables()
+        self._check_targets()
+        check_name(self.domain_name, "the domain's name")
+        check_name(self.label, "the label's name")
         if self.label in {*names, DOMAIN}:
             raise SchemaError(
                 "the label needs a column of its own. Received: "
                 f"label={self.label!r}, features={names}"
             )
-        _check_values(self.domains, "the list of domains")
+        check_values(self.domains, "the list of domains")
         if not all(isinstance(name, str) for name in self.domains):
             raise SchemaError(
                 f"domain names must be strings. Received: {self.domains}"
             )
+
+    def _check_tables(self) -> None:
+        """Checks that features which share a table agree on it."""
+        numbers = {
+            feature.name
+            for feature in self.features
+            if isinstance(feature, DenseFeature)
+        }
+        owners: dict[str, SparseFeature | SequenceFeature] = {}
+        for feature in self.features:
+            if isinstance(feature, DenseFeature):
+                continue
+            if feature.table_name in numbers:
+                raise SchemaError(
+                    f"the table of {feature.name!r} can't be named as a dense "
+                    f"feature. Received: {feature.table_name!r}"
+                )
+            owner = owners.setdefault(feature.table_name, feature)
+            shared = (
+                f"{owner.name!r} and {feature.name!r} share the table "
+                f"{feature.table_name!r}"
+            )
+            if owner.vocabulary != feature.vocabulary:
+                raise SchemaError(f"{shared}, but not its vocabulary.")
+            if owner.vectors != feature.vectors:
+                raise SchemaError(
+                    f"{shared}, but not its vectors' dimension. Received: "
+                    f"{owner.vectors} and {feature.vectors}"
+                )
+
+    def _check_targets(self) -> None:
+        """Checks that a sequence's target is a sparse feature of its table."""
+        for feature in self.features:
+            if not isinstance(feature, SequenceFeature) or not feature.target:
+                continue
+            targets = [
+                other.name
+                for other in self.features
+                if isinstance(other, SparseFeature)
+                and other.table_name == feature.table_name
+            ]
+            if feature.target not in targets:
+                raise SchemaError(
+                    f"the target of {feature.name!r} must be a sparse feature "
+                    f"of the table {feature.table_name!r}, one of {targets}. "
+                    f"Received: {feature.target!r}"
+                )
 
     @property
     def num_domains(self) -> int:
@@ -102,10 +130,48 @@ class Schema:
         return len(self.domains)
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of all model inputs in order: features, then domain."""
+        return (*(feature.name for feature in self.features), DOMAIN)
+
+    @property
     def num_ids(self) -> dict[str, int]:
-        """The number of ids of each model input, the domain's included."""
-        sizes = {feature.name: feature.num_ids for feature in self.features}
+        """The number of ids of each sparse feature, and of the domain."""
+        sizes = {
+            feature.name: feature.num_ids
+            for feature in self.features
+            if isinstance(feature, SparseFeature)
+        }
         return {**sizes, DOMAIN: self.num_domains}
+
+    @property
+    def tables(self) -> dict[str, int]:
+        """The number of ids of each embedding table, shared ones once."""
+        return {
+            feature.table_name: feature.num_ids
+            for feature in self.features
+            if not isinstance(feature, DenseFeature)
+        }
+
+    @property
+    def vectors(self) -> dict[str, int]:
+        """The dimension of each table of pretrained vectors."""
+        return {
+            feature.table_name: feature.vectors
+            for feature in self.features
+            if not isinstance(feature, DenseFeature)
+            and feature.vectors is not None
+        }
+
+    def feature(self, name: str) -> Feature:
+        """The feature of that name."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        names = [feature.name for feature in self.features]
+        raise SchemaError(
+            f"a feature's name must be one of {names}. Received: {short(name)}"
+        )
 
     def to_json(self) -> str:
         """The schema as JSON text."""
@@ -133,17 +199,18 @@ class Schema:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise SchemaError(f"not JSON: {error}") from None
-        form = _get(content, "format", str)
+        form = get(content, "format", str)
         if form != FORMAT:
             raise SchemaError(
-                f"this version reads the format {FORMAT!r}. Received: {form!r}"
+                f"this version reads the format {FORMAT!r}. Received: "
+                f"{short(form)}"
             )
-        domain = _get(content, "domain", dict)
+        domain = get(content, "domain", dict)
         return cls(
-            features=tuple(map(_feature, _get(content, "features", list))),
-            domain_name=_get(domain, "name", str),
-            domains=tuple(_get(domain, "values", list)),
-            label=_get(content, "label", str),
+            features=_read_features(content),
+            domain_name=get(domain, "name", str),
+            domains=tuple(get(domain, "values", list)),
+            label=get(content, "label", str),
         )
 
     @classmethod
@@ -155,51 +222,12 @@ class Schema:
             raise SchemaError(f"{path}: {error}") from None
 
 
-def _feature(content: Any) -> SparseFeature:
-    kind = _get(content, "kind", str)
-    if kind != "sparse":
-        raise SchemaError(f'a feature\'s kind is "sparse". Received: {kind!r}')
-    return SparseFeature(
-        name=_get(content, "name", str),
-        vocabulary=tuple(_get(content, "vocabulary", list)),
-    )
-
-
-def _get(content: Any, key: str, kind: type) -> Any:
-    """Returns `content[key]`, which must be there and of that kind."""
-    if not isinstance(content, dict) or key not in content:
-        raise SchemaError(f"{key!r} is missing. Received: {_short(content)}")
-    value = content[key]
-    if not isinstance(value, kind):
-        raise SchemaError(
-            f"{key!r} must be a {kind.__name__}. Received: {_short(value)}"
-        )
-    return value
-
-
-def _check_name(name: Any, what: str) -> None:
-    # Names become layer names, Parquet columns and SavedModel inputs.
-    if not isinstance(name, str) or not name.isidentifier():
-        raise SchemaError(
-            f"{what} must be an identifier (letters, digits, underscores). "
-            f"Received: {_short(name)}"
-        )
-
-
-def _check_values(values: tuple[Any, ...], what: str) -> None:
-    """Checks that all are integers or all strings, and each is there once."""
-    if not values:
-        raise SchemaError(f"{what} is empty.")
-    kinds = {type(value) for value in values}
-    if kinds not in ({int}, {str}):
-        names = sorted(kind.__name__ for kind in kinds)
-        raise SchemaError(
-            f"{what} must be all integers or all strings. Received: {names}"
-        )
-    if len(set(values)) < len(values):
-        raise SchemaError(f"{what} has a value twice.")
-
-
-def _short(value: Any, length: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= length else f"{text[:length]}..."
+def _read_features(content: dict[str, Any]) -> tuple[Feature, ...]:
+    """Reads the features; an error names the one that it is about."""
+    features = []
+    for index, one in enumerate(get(content, "features", list)):
+        try:
+            features.append(from_dict(one))
+        except SchemaError as error:
+            raise SchemaError(f"features[{index}]: {error}") from None
+    return tuple(features)

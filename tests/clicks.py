@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from data_prep import features
 from data_prep import folder
 
 DOMAINS = ("books", "toys", "garden")
@@ -33,10 +34,12 @@ def prepare(
             options={},
             seed=seed,
             sources={},
-            vocabularies={
-                "user": list(range(NUM_USERS)),
-                "item": [f"item {i}" for i in range(NUM_ITEMS)],
-            },
+            features=[
+                features.sparse("user", range(NUM_USERS)),
+                features.sparse(
+                    "item", [f"item {i}" for i in range(NUM_ITEMS)]
+                ),
+            ],
             domain_name="shop",
             domains=DOMAINS,
             columns=columns,

@@ -11,8 +11,10 @@ from mlora_tf import data
 from mlora_tf.data import Batches
 from mlora_tf.data import DataError
 from mlora_tf.data import Split
+from mlora_tf.schema import DenseFeature
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SchemaError
+from mlora_tf.schema import SequenceFeature
 from mlora_tf.schema import SparseFeature
 from tests import clicks
 
@@ -52,7 +54,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def seal(folder):
+def seal(folder, vectors=()):
     """Writes the manifest of what the folder holds."""
     digests = [
         hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -61,6 +63,7 @@ def seal(folder):
             "test.parquet",
             "train.parquet",
             "valid.parquet",
+            *vectors,
         )
     ]
     fingerprint = hashlib.sha256("".join(digests).encode()).hexdigest()
@@ -247,6 +250,334 @@ def test_taken_rows_come_in_their_order(folder):
     np.testing.assert_array_equal(taken.domain, [0, 0, 0])
     np.testing.assert_array_equal(taken.label, [1, 1, 1])
     np.testing.assert_array_equal(taken.extra["true_ctr"], [1, 0.5, 1])
+
+
+# --- All kinds of features ---------------------------------------------------
+
+KINDS = Schema(
+    features=(
+        SequenceFeature("history", (10, 20, 30), 3, "din", "item", "item", 2),
+        DenseFeature("price", boundaries=(0.5,)),
+        SparseFeature("item", (10, 20, 30), vectors=2),
+        SequenceFeature("tags", ("a", "b"), 2),
+    ),
+    domain_name="country",
+    domains=("fr", "it"),
+    label="click",
+)
+LISTS = pa.list_(pa.int32())
+HISTORY = [[1, 2], [], [3, 0, 3], [2]]
+PADDED = [[1, 2, -1], [-1, -1, -1], [3, 0, 3], [2, -1, -1]]
+VECTORS = np.arange(8, dtype="float32").reshape(4, 2)
+NAMES = ("vectors.item.npy",)
+
+
+def with_value(row, column, value):
+    """The vectors, with one other value."""
+    vectors = VECTORS.copy()
+    vectors[row, column] = value
+    return vectors
+
+
+def kinds_columns(**changes):
+    return columns(
+        shop=None,
+        **{
+            "history": pa.array(HISTORY, LISTS),
+            "price": pa.array([0.5, -1.0, 0.0, 1e30], "float32"),
+            "tags": pa.array([[1], [2, 1], [], [0]], LISTS),
+            **changes,
+        },
+    )
+
+
+@pytest.fixture
+def kinds(tmp_path):
+    """A prepared folder with every kind of feature."""
+    (tmp_path / "schema.json").write_text(KINDS.to_json(), "utf-8")
+    table = pa.table(kinds_columns())
+    for split in data.SPLITS:
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    np.save(tmp_path / "vectors.item.npy", VECTORS)
+    seal(tmp_path, NAMES)
+    return tmp_path
+
+
+def damage_kinds(folder, **changes):
+    table = pa.table(kinds_columns(**changes))
+    pq.write_table(table, folder / "valid.parquet")
+    seal(folder, NAMES)
+
+
+def test_every_kind_is_read(kinds):
+    log = data.load(kinds)
+    assert log.schema == KINDS
+    assert log.fingerprint == seal(kinds, NAMES)
+    for split in (log.train, log.valid, log.test):
+        assert tuple(split.inputs) == KINDS.input_names
+        for feature in KINDS.features:
+            column = split.inputs[feature.name]
+            assert column.shape == (4, *feature.shape)
+            assert column.dtype == feature.dtype
+        np.testing.assert_array_equal(split.inputs["history"], PADDED)
+        np.testing.assert_array_equal(
+            split.inputs["tags"], [[1, -1], [2, 1], [-1, -1], [0, -1]]
+        )
+        np.testing.assert_array_equal(
+            split.inputs["price"], np.float32([0.5, -1.0, 0.0, 1e30])
+        )
+        np.testing.assert_array_equal(split.inputs["item"], [0, 1, 2, 3])
+        np.testing.assert_array_equal(split.domain, [0, 1, 1, 0])
+        assert list(split.extra) == ["true_ctr"]
+    assert list(log.vectors) == ["item"]
+    np.testing.assert_array_equal(log.vectors["item"], VECTORS)
+    assert log.vectors["item"].dtype == np.float32
+
+
+def test_a_log_without_vectors_has_none(folder):
+    assert data.load(folder).vectors == {}
+
+
+def test_double_numbers_are_read_as_float32(kinds):
+    damage_kinds(kinds, price=pa.array([0.1, 1e-60, -2.0, 3.0], "float64"))
+    price = data.load(kinds).valid.inputs["price"]
+    np.testing.assert_array_equal(price, np.float32([0.1, 0, -2, 3]))
+    assert price.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64"])
+@pytest.mark.parametrize("lists", [pa.list_, pa.large_list])
+def test_lists_of_any_integers_will_do(kinds, kind, lists):
+    kind = lists(pa.type_for_alias(kind))
+    damage_kinds(kinds, history=pa.array(HISTORY, kind))
+    np.testing.assert_array_equal(
+        data.load(kinds).valid.inputs["history"], PADDED
+    )
+
+
+def test_lists_in_many_chunks_are_read_in_their_order(kinds):
+    rng = np.random.default_rng(0)
+    rows = [
+        rng.integers(0, 4, rng.integers(0, 4)).tolist() for _ in range(1000)
+    ]
+    more = {
+        name: pa.concat_arrays([column] * 250)
+        for name, column in kinds_columns().items()
+    }
+    more["history"] = pa.array(rows, LISTS)
+    pq.write_table(pa.table(more), kinds / "train.parquet", row_group_size=37)
+    seal(kinds, NAMES)
+    padded = data.load(kinds).train.inputs["history"]
+    assert padded.shape == (1000, 3)
+    for row, ids in zip(padded, rows, strict=True):
+        assert row.tolist() == ids + [-1] * (3 - len(ids))
+
+
+def test_a_split_of_lists_may_be_empty(kinds):
+    empty = pa.table(kinds_columns()).slice(0, 0)
+    pq.write_table(empty, kinds / "test.parquet")
+    seal(kinds, NAMES)
+    inputs = data.load(kinds).test.inputs
+    assert inputs["history"].shape == (0, 3)
+    assert inputs["price"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, 2, 3, 0], "int32"),
+        pa.array([[1.0], [2.0], [], []], pa.list_(pa.float32())),
+        pa.array([["1"], [], [], []]),
+        pa.array([[[1]], [], [], []]),
+        pa.array(["1", "2", "3", "0"]),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_sequence_is_a_column_of_lists_of_integers(kinds, values):
+    damage_kinds(kinds, history=values)
+    said = r"valid\.parquet: column 'history' must hold lists of integers. Rec"
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+def test_an_empty_list_is_fine_and_an_empty_cell_is_not(kinds):
+    damage_kinds(kinds, history=pa.array([[1], None, [], None], LISTS))
+    said = r"valid\.parquet: column 'history' has 2 empty cells"
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+def test_an_empty_cell_in_a_list_is_named(kinds):
+    damage_kinds(kinds, history=pa.array([[1], [], [2, None], []], LISTS))
+    said = r"valid\.parquet: column 'history', row 2: a list has an empty cell"
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+def test_a_list_that_is_too_long_is_named(kinds):
+    damage_kinds(kinds, tags=pa.array([[1], [1, 2], [1, 2, 1], [1] * 9], LISTS))
+    said = (
+        r"valid\.parquet: column 'tags', row 2: a list must have at most 2 "
+        "ids. Received: 3"
+    )
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+@pytest.mark.parametrize("value", [-1, 4, 2**32])
+def test_an_id_out_of_range_in_a_list_is_named(kinds, value):
+    values = pa.array([[], [1, 2], [], [3, value]], pa.list_(pa.int64()))
+    damage_kinds(kinds, history=values)
+    said = (
+        r"valid\.parquet: column 'history', row 3: ids must be in \[0, 4\). "
+        f"Received: {value}"
+    )
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+@pytest.mark.parametrize("wrong", ["length", "id", "null"])
+def test_rows_are_counted_over_all_chunks(kinds, wrong):
+    rows = [[1, 2]] * 100
+    rows[73] = {"length": [1] * 4, "id": [0, 9], "null": [None]}[wrong]
+    more = {
+        name: pa.concat_arrays([column] * 25)
+        for name, column in kinds_columns().items()
+    }
+    more["history"] = pa.array(rows, LISTS)
+    pq.write_table(pa.table(more), kinds / "valid.parquet", row_group_size=10)
+    with pytest.raises(DataError, match="column 'history', row 73: "):
+        data.load(kinds)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.0, 1.0, float("nan"), 2.0], "row 2: .*Received: nan"),
+        ([0.0, float("-inf"), 1.0, 2.0], "row 1: .*Received: -inf"),
+        ([0.0, 1.0, 2.0, 1e39], r"row 3: .*in float32\. Received: 1e\+39"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_named(kinds, values, said):
+    damage_kinds(kinds, price=pa.array(values, "float64"))
+    with pytest.raises(DataError, match=rf"valid\.parquet.*'price', {said}"):
+        data.load(kinds)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, 2, 3, 4], "int32"),
+        pa.array(["1", "2", "3", "4"]),
+        pa.array([[1.0], [2.0], [3.0], [4.0]]),
+        pa.array([True, False, True, True]),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_dense_column_holds_floats(kinds, values):
+    damage_kinds(kinds, price=values)
+    said = "column 'price' must hold numbers, float32 or float64. Received: "
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+def test_an_empty_cell_among_numbers_is_counted(kinds):
+    damage_kinds(kinds, price=pa.array([1.0, None, 2.0, 3.0]))
+    with pytest.raises(DataError, match="'price' has 1 empty cells"):
+        data.load(kinds)
+
+
+@pytest.mark.parametrize("name", ["history", "price", "tags"])
+def test_a_missing_column_of_any_kind_is_named(kinds, name):
+    damage_kinds(kinds, **{name: None})
+    with pytest.raises(DataError, match=rf"file lacks: \['{name}'\]"):
+        data.load(kinds)
+
+
+def test_missing_vectors_are_named(kinds):
+    (kinds / "vectors.item.npy").unlink()
+    said = r"is no prepared folder: it has no vectors\.item\.npy"
+    with pytest.raises(DataError, match=said):
+        data.load(kinds)
+
+
+def test_vectors_are_part_of_the_fingerprint(kinds):
+    before = data.load(kinds).fingerprint
+    np.save(kinds / "vectors.item.npy", VECTORS + 1)
+    with pytest.raises(DataError, match="changed since it was prepared"):
+        data.load(kinds)
+    seal(kinds, NAMES)
+    assert data.load(kinds).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        (VECTORS[:3], r"float32 .*\(4, 2\)\. Received: float32 and \(3, 2\)"),
+        (VECTORS[:, :1], r"shape \(4, 2\)\. Received: float32 and \(4, 1\)"),
+        (VECTORS.ravel(), r"Received: float32 and \(8,\)"),
+        (VECTORS.astype("float64"), "Received: float64 and"),
+        (VECTORS.astype(">f4"), "Received: >f4 and"),
+        (VECTORS.astype(object), "can't be read as a NumPy array"),
+        (with_value(2, 1, np.nan), "row 2, column 1: .*Received: nan"),
+        (with_value(1, 0, -np.inf), "row 1, column 0: .*Received: -inf"),
+    ],
+)
+def test_vectors_are_checked(kinds, vectors, said):
+    np.save(kinds / "vectors.item.npy", vectors)
+    seal(kinds, NAMES)
+    with pytest.raises(DataError, match=rf"vectors\.item\.npy: .*{said}"):
+        data.load(kinds)
+
+
+@pytest.mark.parametrize("damaged", ["text", "cut", "empty", "npz"])
+def test_damaged_vectors_are_named(kinds, damaged):
+    path = kinds / "vectors.item.npy"
+    whole = path.read_bytes()
+    if damaged == "npz":
+        with path.open("wb") as stream:
+            np.savez(stream, VECTORS)
+    else:
+        path.write_bytes(
+            {"text": b"1,2\n", "cut": whole[:-3], "empty": b""}[damaged]
+        )
+    seal(kinds, NAMES)
+    with pytest.raises(DataError, match=r"vectors\.item\.npy: can't be read"):
+        data.load(kinds)
+
+
+def test_vectors_may_be_stored_by_columns(kinds):
+    np.save(kinds / "vectors.item.npy", np.asfortranarray(VECTORS))
+    seal(kinds, NAMES)
+    np.testing.assert_array_equal(data.load(kinds).vectors["item"], VECTORS)
+
+
+def test_taken_rows_of_every_kind_come_in_their_order(kinds):
+    taken = data.load(kinds).train.take(np.array([2, 0, 2]))
+    np.testing.assert_array_equal(
+        taken.inputs["history"], [PADDED[2], PADDED[0], PADDED[2]]
+    )
+    np.testing.assert_array_equal(taken.inputs["price"], [0.0, 0.5, 0.0])
+    assert len(taken) == 3
+
+
+@pytest.mark.parametrize("mode", data.BATCH_MODES)
+def test_batches_hold_every_kind(kinds, mode):
+    train = data.load(kinds).train
+    made = Batches(train, 2, mode=mode, seed=0)
+    inputs, _ = made.dataset.element_spec
+    assert {name: tuple(spec.shape) for name, spec in inputs.items()} == {
+        "history": (2, 3),
+        "price": (2,),
+        "item": (2,),
+        "tags": (2, 2),
+        "domain": (2,),
+    }
+    assert inputs["history"].dtype == "int32"
+    assert inputs["price"].dtype == "float32"
+    for rows, (inputs, _) in zip(made.order(0), made.dataset, strict=True):
+        for name, column in train.inputs.items():
+            np.testing.assert_array_equal(inputs[name], column[rows])
 
 
 # --- Batches -----------------------------------------------------------------

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import io
 import json
@@ -8,13 +9,19 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.model_selection import train_test_split
 
 from data_prep import binary
+from data_prep import features
 from data_prep import folder
 from data_prep.folder import PreparationError
+from mlora_tf import data
+from mlora_tf.schema import DenseFeature
+from mlora_tf.schema import SequenceFeature
+from mlora_tf.schema import SparseFeature
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -26,7 +33,10 @@ def prepared(**changes):
         "options": {"domain": "shop"},
         "seed": 7,
         "sources": {"log.csv": {"bytes": 3, "sha256": "abc"}},
-        "vocabularies": {"user": [10, 20], "item": ["x", "y", "z"]},
+        "features": [
+            features.sparse("user", [10, 20]),
+            features.sparse("item", ["x", "y", "z"]),
+        ],
         "domain_name": "shop",
         "domains": ["north", "south", "west"],
         "columns": {
@@ -44,6 +54,50 @@ def prepared(**changes):
 def with_column(name, values):
     columns = {**prepared().columns, name: np.asarray(values)}
     return prepared(columns=columns)
+
+
+HISTORIES = [[1], [], [3, 2, 1], [2, 2], [], [1, 0], [3], [1, 2]]
+LENGTHS = np.array([len(ids) for ids in HISTORIES])
+VECTORS = np.arange(8, dtype=np.float32).reshape(4, 2)
+PRICES = np.array([0.5, -1.0, 3.25, 0.1, 7.0, 0.0, 1e-3, 2.0])
+
+
+def every_kind(**changes):
+    """The same rows with features of every kind."""
+    items = ["x", "y", "z"]
+    content = {
+        "features": [
+            features.sparse("item", items, vectors=2),
+            features.sparse("user", [10, 20], table="people"),
+            features.dense("price", boundaries=np.array([0.5, 1.0])),
+            features.dense("age", mean=np.float32(3.5), stddev=2),
+            features.sequence(
+                "history",
+                items,
+                3,
+                pooling="din",
+                target="item",
+                table="item",
+                vectors=2,
+            ),
+            features.sequence("friends", [10, 20], 1, table="people"),
+        ],
+        "vectors": {"item": VECTORS},
+        "columns": {
+            **prepared().columns,
+            "history": features.lists(
+                np.array([one for ids in HISTORIES for one in ids]), LENGTHS
+            ),
+            "friends": features.lists(np.array([2]), np.eye(8, dtype=int)[2]),
+            "price": PRICES,
+            "age": np.arange(8),
+        },
+    }
+    return prepared(**{**content, **changes})
+
+
+def with_one_of_every_kind(name, values):
+    return every_kind(columns={**every_kind().columns, name: values})
 
 
 def contents(path):
@@ -156,6 +210,161 @@ def test_digest_of_a_stream(kind, tmp_path):
             "bytes": 1_100_000,
             "sha256": hashlib.sha256(data).hexdigest(),
         }
+
+
+# All kinds of features, and what training reads.
+
+
+def test_training_reads_every_kind_that_is_written(tmp_path):
+    folder.write(tmp_path / "out", every_kind())
+    log = data.load(tmp_path / "out")
+    items = ("x", "y", "z")
+    assert log.schema.features == (
+        SparseFeature("item", items, vectors=2),
+        SparseFeature("user", (10, 20), table="people"),
+        DenseFeature("price", (0.5, 1.0)),
+        DenseFeature("age", mean=3.5, stddev=2.0),
+        SequenceFeature("history", items, 3, "din", "item", "item", 2),
+        SequenceFeature("friends", (10, 20), 1, table="people"),
+    )
+    for index, split in enumerate((log.train, log.valid, log.test)):
+        rows = np.flatnonzero(prepared().split == index)
+        wanted = [HISTORIES[row] for row in rows]
+        assert split.inputs["history"].tolist() == [
+            ids + [-1] * (3 - len(ids)) for ids in wanted
+        ]
+        assert split.inputs["friends"].tolist() == [
+            [2 if row == 2 else -1] for row in rows
+        ]
+        for name in ("item", "user", "domain"):
+            np.testing.assert_array_equal(
+                split.inputs[name], prepared().columns[name][rows]
+            )
+        np.testing.assert_array_equal(
+            split.inputs["price"], PRICES[rows].astype(np.float32)
+        )
+        np.testing.assert_array_equal(split.inputs["age"], rows)
+    np.testing.assert_array_equal(log.vectors["item"], VECTORS)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert log.fingerprint == manifest["fingerprint"]
+
+
+@pytest.mark.parametrize("make", [prepared, every_kind])
+def test_training_would_write_the_same_schema(make, tmp_path):
+    folder.write(tmp_path / "out", make())
+    text = (tmp_path / "out" / "schema.json").read_text()
+    assert data.load(tmp_path / "out").schema.to_json() + "\n" == text
+
+
+def test_the_types_of_every_kind(tmp_path):
+    folder.write(tmp_path / "out", every_kind())
+    table = pq.read_table(tmp_path / "out" / "train.parquet")
+    types = {field.name: field.type for field in table.schema}
+    assert list(types) == [
+        *("item", "user", "price", "age", "history", "friends"),
+        *("domain", "label", "true_ctr"),
+    ]
+    assert str(types["price"]) == str(types["age"]) == "float"
+    assert str(types["history"].value_type) == "int32"
+    assert table["history"].to_pylist() == [[1], [], [2, 2], [3]]
+
+
+def test_vectors_are_in_the_manifest(tmp_path):
+    manifest = folder.write(tmp_path / "out", every_kind())
+    files = contents(tmp_path / "out")
+    assert set(files) == {*folder.FILES, "vectors.item.npy"}
+    sha256 = hashlib.sha256(files["vectors.item.npy"]).hexdigest()
+    assert manifest["files"]["vectors.item.npy"] == {"sha256": sha256}
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "out" / "vectors.item.npy"), VECTORS
+    )
+
+
+def test_the_same_rows_of_every_kind_give_the_same_bytes(tmp_path):
+    folder.write(tmp_path / "one", every_kind())
+    # Neither how an array lies in memory nor what is beside it matters.
+    sliced = features.lists(
+        np.array([9, 9, *(one for ids in HISTORIES for one in ids)]),
+        np.array([2, *LENGTHS]),
+    )[1:]
+    twin = with_one_of_every_kind("history", sliced)
+    twin = dataclasses.replace(
+        twin, vectors={"item": np.asfortranarray(VECTORS)}
+    )
+    folder.write(tmp_path / "two", twin)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_overwrite_replaces_vectors_that_the_manifest_knows(tmp_path):
+    folder.write(tmp_path / "out", every_kind())
+    folder.write(tmp_path / "out", prepared(), overwrite=True)
+    assert names(tmp_path / "out") == sorted(folder.FILES)
+
+
+def test_overwrite_spares_vectors_that_the_manifest_does_not_know(tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    np.save(tmp_path / "out" / "vectors.item.npy", VECTORS)
+    with pytest.raises(PreparationError, match=r"also holds 'vectors\.item"):
+        folder.write(tmp_path / "out", every_kind(), overwrite=True)
+    assert (tmp_path / "out" / "vectors.item.npy").exists()
+
+
+@pytest.mark.parametrize("files", [None, 3, "schema.json", ["notes.txt"]])
+def test_a_damaged_manifest_gives_no_file_away(files, tmp_path):
+    folder.write(tmp_path / "out", prepared())
+    path = tmp_path / "out" / "manifest.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "files": files})
+    )
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(PreparationError, match=r"also holds 'notes\.txt'"):
+        folder.write(tmp_path / "out", prepared(), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("history", [[4]], "0 to 3. Received: 0 to 4"),
+        ("history", [[-1]], "0 to 3. Received: -1 to 3"),
+        ("history", [[1] * 4], "lists of at most 3 ids. Received: 4"),
+        ("history", [None], "a list for every row. Received: list<"),
+        ("history", [[None]], "must hold integers. Received: float64"),
+        ("history", [[1], [1]], r"one value a row: \(8,\). Received: \(9,\)"),
+        ("history", [[0.5]], "must hold integers. Received: "),
+        (
+            "price",
+            np.array([0.0, np.nan] * 4),
+            "finite in float32. Received: n",
+        ),
+        ("price", np.array([0.0, 1e39] * 4), r"float32. Received: 1e\+39"),
+        ("price", np.zeros(7), r"one value a row: \(8,\). Received: \(7,\)"),
+        ("price", np.zeros((8, 2)), r"Received: \(8, 2\)"),
+        ("history", np.zeros(8, int), "a list for every row"),
+    ],
+)
+def test_a_wrong_column_of_any_kind_raises(name, values, message, tmp_path):
+    if isinstance(values, list):
+        values = pa.array([*HISTORIES[:7], *values])
+    with pytest.raises(ValueError, match=f"column '{name}' .*{message}"):
+        folder.write(tmp_path / "out", with_one_of_every_kind(name, values))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ({}, r"dimension, \['item'\]. Received: \[\]"),
+        ({"item": VECTORS, "user": VECTORS}, r"Received: \['item', 'user'\]"),
+        ({"item": VECTORS[:3]}, r"float32 and of shape \(4, 2\). Received: "),
+        ({"item": VECTORS.T}, r"Received: float32 and \(2, 4\)"),
+        ({"item": VECTORS.astype(float)}, "Received: float64 and"),
+        ({"item": np.full_like(VECTORS, np.inf)}, "of 'item' must be finite"),
+    ],
+)
+def test_wrong_vectors_raise(vectors, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        folder.write(tmp_path / "out", every_kind(vectors=vectors))
+    assert names(tmp_path) == []
 
 
 # Overwriting.

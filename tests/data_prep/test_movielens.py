@@ -7,11 +7,15 @@ import sys
 import tracemalloc
 import zipfile
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from data_prep import movielens
 from data_prep.folder import PreparationError
+from mlora_tf import data
+from mlora_tf.schema import SequenceFeature
+from mlora_tf.schema import SparseFeature
 
 ROOT = pathlib.Path(__file__).parents[2]
 ARCHIVE = ROOT / ".." / "shared" / "data" / "ml-1m" / "ml-1m.zip"
@@ -29,17 +33,23 @@ RATINGS = [
     for user, fives in FIVES.items()
     for movie in range(1, 11)
 ]
+MOVIES = [
+    *(f"{10 * i}::Part {i} (19{i:02})::Drama" for i in range(2, 10)),
+    "100::Long: A (Short) Film (2000)::Film-Noir|Action|Drama",
+    "10::Caf\xe9 (1901)::Children's|War",
+    "1::Rated by Nobody (1950)::Western",
+]
 
 
 def text(lines):
     return "".join(f"{line}\n" for line in lines)
 
 
-def archive(path, ratings=RATINGS, users=USERS, prefix="ml-1m/"):
+def archive(path, ratings=RATINGS, users=USERS, prefix="ml-1m/", movies=MOVIES):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stream:
         stream.writestr(f"{prefix}ratings.dat", text(ratings))
         stream.writestr(f"{prefix}users.dat", text(users))
-        stream.writestr(f"{prefix}movies.dat", b"1::Caf\xe9 (1995)::Drama\n")
+        stream.writestr(f"{prefix}movies.dat", text(movies).encode("latin-1"))
     return path
 
 
@@ -53,6 +63,7 @@ def decoded(path):
     values = {
         feature["name"]: [None, *feature["vocabulary"]]
         for feature in schema["features"]
+        if feature["name"] in ("user", "item")
     }
     values["domain"] = schema["domain"]["values"]
     rows = {}
@@ -188,14 +199,213 @@ def test_the_seed_deals_the_rows(tmp_path):
     assert sorted(all_rows(one)) == sorted(all_rows(two))
 
 
+# All that the files say.
+
+# Movie 10 * i at the time i, but two pairs at one time and one out of order.
+TIMES = {1: 7, 2: 2, 3: 3, 4: 3, 5: 5, 6: 6, 7: 7, 8: 8, 9: 9, 10: 1}
+TIMED = [
+    f"{user}::{10 * movie}::{5 if movie <= fives else 4}::{TIMES[movie]}"
+    for user, fives in FIVES.items()
+    for movie in range(1, 11)
+]
+
+
+def raw_inputs(path):
+    """By user and movie, all inputs of the row in raw values."""
+    log = data.load(path)
+    rows = {}
+    for split in (log.train, log.valid, log.test):
+        for row in range(len(split)):
+            values = {"domain": log.schema.domains[split.domain[row]]}
+            for feature in log.schema.features:
+                column = split.inputs[feature.name][row]
+                if feature.kind == "dense":
+                    values[feature.name] = float(column)
+                    continue
+                values[feature.name] = tuple(
+                    feature.vocabulary[one - 1]
+                    for one in np.atleast_1d(column)
+                    if one >= 0
+                )
+            rows[values["user"][0], values["item"][0]] = values
+    return rows
+
+
+def test_all_features_by_hand(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    movielens.prepare(raw, tmp_path / "out", features="all")
+    rows = raw_inputs(tmp_path / "out")
+    assert len(rows) == 30
+    # At its time, 7, user 1 had clicked movies 2 to 5, and movie 1 at 7, too.
+    assert rows[1, 70] == {
+        "user": (1,),
+        "item": (70,),
+        "age": ("1",),
+        "occupation": ("10",),
+        "genres": ("Drama",),
+        "year": 1907.0,
+        "history": (20, 30, 40, 50),
+        "domain": "F",
+    }
+    assert rows[1, 80]["history"] == (20, 30, 40, 50, 10)
+    assert rows[1, 40]["history"] == (20,)
+    assert rows[1, 100]["history"] == ()
+    assert rows[2, 100]["genres"] == ("Film-Noir", "Action", "Drama")
+    assert rows[2, 100]["year"] == 2000.0
+    assert rows[2, 60]["history"] == (20,)
+    assert rows[2, 90]["history"] == (20, 10)
+    assert rows[3, 10]["genres"] == ("Children's", "War")
+    assert rows[3, 10]["year"] == 1901.0
+    assert rows[3, 10]["occupation"] == ("0",)
+
+
+def test_the_schema_of_all_features(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    movielens.prepare(raw, tmp_path / "out", features="all", history=4)
+    log = data.load(tmp_path / "out")
+    movies = tuple(range(10, 101, 10))
+    genres = log.schema.feature("genres").vocabulary
+    assert len(genres) == 18
+    assert list(genres) == sorted(genres)
+    year = log.schema.feature("year")
+    assert log.schema.features == (
+        SparseFeature("user", (1, 2, 3, 9)),
+        SparseFeature("item", movies),
+        SparseFeature("age", ("1", "18", "25", "35", "45", "50", "56")),
+        SparseFeature("occupation", tuple(str(code) for code in range(21))),
+        SequenceFeature("genres", genres, 3),
+        year,
+        SequenceFeature("history", movies, 4, "din", "item", "item"),
+    )
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["options"] == {
+        "domain": "gender",
+        "positive_rating": 5,
+        "features": "all",
+        "history": 4,
+    }
+    assert set(manifest["sources"]) == {
+        "movies.dat",
+        "ratings.dat",
+        "users.dat",
+    }
+
+
+@pytest.mark.parametrize("domain", ["gender", "age", "occupation"])
+def test_the_domain_is_no_second_feature(domain, tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    movielens.prepare(raw, tmp_path / "out", domain, features="all")
+    schema = data.load(tmp_path / "out").schema
+    others = {"gender", "age", "occupation"} - {domain}
+    assert others < set(schema.input_names)
+    assert domain not in schema.input_names
+
+
+def test_buckets_of_years_are_fitted_on_training_rows(tmp_path):
+    # Each movie has a year of its own, and one rating by user 1.
+    ratings = [f"1::{movie}::5::{movie}" for movie in range(1, 401)]
+    movies = [f"{i}::A ({1000 + i})::Drama" for i in range(1, 401)]
+    raw = archive(tmp_path / "raw.zip", ratings, movies=movies)
+    movielens.prepare(raw, tmp_path / "out", features="all")
+    log = data.load(tmp_path / "out")
+    train = log.train.inputs["year"]
+    assert len(train) == 240
+    boundaries = log.schema.feature("year").boundaries
+    assert list(boundaries) == [
+        float(np.sort(train)[24 * bucket - 1]) for bucket in range(1, 10)
+    ]
+    every = np.arange(1001, 1401)
+    of_all = [every[40 * bucket - 1] for bucket in range(1, 10)]
+    assert list(boundaries) != of_all
+
+
+def test_a_history_has_its_most_recent_clicks(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    movielens.prepare(raw, tmp_path / "out", features="all", history=2)
+    rows = raw_inputs(tmp_path / "out")
+    assert rows[1, 80]["history"] == (50, 10)
+    assert rows[1, 40]["history"] == (20,)
+
+
+def test_a_history_has_what_counts_as_a_click(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    movielens.prepare(raw, tmp_path / "out", positive_rating=4, features="all")
+    rows = raw_inputs(tmp_path / "out")
+    assert rows[2, 50]["history"] == (100, 20, 30, 40)
+
+
+def test_more_features_leave_the_rows_as_they_are(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    movielens.prepare(raw, tmp_path / "ids")
+    movielens.prepare(raw, tmp_path / "all", features="all")
+    assert decoded(tmp_path / "ids") == decoded(tmp_path / "all")
+
+
+def test_all_features_have_the_same_bytes_on_every_run(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    for name in ("one", "two"):
+        movielens.prepare(raw, tmp_path / name, features="all")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("20::Part 2 (1902)", "there are 2 in '20::Part 2 (1902)'"),
+        ("20::A::B (1902)::Drama", "there are 4 in"),
+        ("x::Part 2 (1902)::Drama", "MovieID must be an integer, and is 'x'"),
+        ("30::Part 2 (1902)::Drama", "movie 30 is there a second time"),
+        (
+            "20::Part 2::Drama",
+            "a title must end in its year, as in (1995), and",
+        ),
+        ("20::Part 2 (1902) ::Drama", "and is 'Part 2 (1902) '"),
+        ("20::Part 2 (190)::Drama", "and is 'Part 2 (190)'"),
+        ("20::Part 2 (1902)::Drama|Opera", "Western, and is 'Opera'"),
+        ("20::Part 2 (1902)::", "a genre must be one of Action, Adventure, "),
+        ("20::Part 2 (1902)::Caf\xe9", "Western, and is 'Caf\xe9'"),
+        ("20::Part 2 (1902)::War|War", "a genre is there twice in 'War|War'"),
+    ],
+)
+def test_a_wrong_movie(line, problem, tmp_path):
+    # The line is the second one, and movie 30 is on the first.
+    movies = [MOVIES[1], line, *MOVIES[2:]]
+    raw = archive(tmp_path / "raw.zip", movies=movies)
+    where = f"{raw}/ml-1m/movies.dat, line 2: "
+    assert_refuses(raw, problem, features="all")
+    assert_refuses(raw, where, features="all")
+    # Whoever wants the ids alone need not mend it.
+    movielens.prepare(raw, tmp_path / "ids")
+
+
+def test_a_rated_movie_that_is_missing(tmp_path):
+    raw = archive(tmp_path / "raw.zip", movies=MOVIES[:-2])
+    assert_refuses(raw, "movie 10 isn't in movies.dat", features="all")
+    assert_refuses(raw, "ratings.dat, line 1: ", features="all")
+
+
+def test_all_features_of_too_few_ratings(tmp_path):
+    raw = archive(tmp_path / "raw.zip", RATINGS[:1])
+    assert_refuses(raw, "no row is left for the train split", features="all")
+
+
+def test_all_features_need_all_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as stream:
+        stream.writestr("ml-1m/users.dat", text(USERS))
+        stream.writestr("ml-1m/ratings.dat", text(RATINGS))
+    assert_refuses(
+        tmp_path / "raw.zip", "neither movies.dat nor ml-1m/mo", features="all"
+    )
+
+
 # Mistakes in the files: each names the file, the line and the value.
 
 
-def assert_refuses(raw, message):
+def assert_refuses(raw, message, **options):
     """The error is one line that says `message`; nothing is written."""
     output = raw.parent / "out" / "ml"
     with pytest.raises(PreparationError) as error:
-        movielens.prepare(raw, output)
+        movielens.prepare(raw, output, **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not output.parent.exists()
@@ -421,6 +631,14 @@ def test_the_binary(tmp_path):
         "name another folder as --output.\n"
     )
     assert run(*flags, "--overwrite").returncode == 0
+    result = run(*flags, "--overwrite", "--features=all", "--history=3")
+    assert result.returncode == 0, result.stderr
+    movielens.prepare(
+        raw, tmp_path / "every", "age", 4, 5, features="all", history=3
+    )
+    assert contents(tmp_path / "out") == contents(tmp_path / "every")
+    for wrong in ("--features=none", "--history=0"):
+        assert run(*flags, "--overwrite", wrong).returncode == 1
     result = run(*flags, "extra")
     assert result.returncode == 1
     assert result.stderr == ("error: 'extra' is no flag; write --name=value.\n")
@@ -464,3 +682,36 @@ def test_the_real_archive_has_the_counts_of_the_paper(tmp_path):
     schema = json.loads((tmp_path / "out" / "schema.json").read_text())
     sizes = [len(feature["vocabulary"]) for feature in schema["features"]]
     assert sizes == [6040, 3706]
+
+
+@pytest.mark.skipif(
+    not ARCHIVE.exists(), reason="the MovieLens-1M archive isn't here"
+)
+def test_all_features_of_the_real_archive(tmp_path):
+    movielens.prepare(ARCHIVE, tmp_path / "out", features="all")
+    log = data.load(tmp_path / "out")
+    lines = movielens.read_raw(ARCHIVE, "ratings.dat").data.splitlines()
+    of_user = {}
+    for line in lines:
+        user, movie, rating, timestamp = map(int, line.split(b"::"))
+        of_user.setdefault(user, {})[movie] = (timestamp, rating)
+    user, item = (log.schema.feature(name) for name in ("user", "item"))
+    inputs = log.test.inputs
+    for row in np.random.default_rng(0).integers(0, len(log.test), 200):
+        rated = of_user[user.vocabulary[inputs["user"][row] - 1]]
+        now, rating = rated[item.vocabulary[inputs["item"][row] - 1]]
+        assert log.test.label[row] == (rating == 5)
+        # A stable sort: ratings of one time stay in the file's order.
+        before = sorted(
+            (
+                movie
+                for movie, (time, stars) in rated.items()
+                if time < now and stars == 5
+            ),
+            key=lambda movie: rated[movie][0],
+        )
+        assert [
+            item.vocabulary[one - 1]
+            for one in inputs["history"][row]
+            if one >= 0
+        ] == before[-20:]

@@ -1,0 +1,87 @@
+"""What schemas check: names, values and numbers, each with a clear error."""
+
+import reprlib
+from typing import Any
+
+# What float32, which models compute in, holds without becoming inf or 0.
+LARGEST = 3.4028234663852886e38
+SMALLEST = 1.1754943508222875e-38
+
+
+class SchemaError(ValueError):
+    """A schema that can't be used: says which part is wrong, and how."""
+
+
+def get(content: Any, key: str, kind: type) -> Any:
+    """Returns `content[key]`, which must be there and of that kind."""
+    if not isinstance(content, dict) or key not in content:
+        raise SchemaError(f"{key!r} is missing. Received: {short(content)}")
+    value = content[key]
+    if not isinstance(value, kind):
+        raise SchemaError(
+            f"{key!r} must be a {kind.__name__}. Received: {short(value)}"
+        )
+    return value
+
+
+def check_name(name: Any, what: str) -> None:
+    """Checks that a name is an identifier."""
+    # Names become layer names, Parquet columns and SavedModel inputs.
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SchemaError(
+            f"{what} must be an identifier (letters, digits, underscores). "
+            f"Received: {short(name)}"
+        )
+
+
+def check_values(values: Any, what: str) -> None:
+    """Checks that all are integers or all strings, and each is there once."""
+    check_tuple(values, what)
+    kinds = {type(value) for value in values}
+    if kinds not in ({int}, {str}):
+        names = sorted(kind.__name__ for kind in kinds)
+        raise SchemaError(
+            f"{what} must be all integers or all strings. Received: {names}"
+        )
+    if len(set(values)) < len(values):
+        raise SchemaError(f"{what} has a value twice.")
+
+
+def check_number(value: Any, what: str) -> None:
+    """Checks that a value is a finite number, in `float32` too."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN is not below anything.
+    if not number or not abs(value) <= LARGEST:
+        raise SchemaError(
+            f"{what} must be a finite float32 number. Received: {short(value)}"
+        )
+
+
+def check_tuple(values: Any, what: str) -> None:
+    """Checks that there is a tuple, and something in it."""
+    if not isinstance(values, tuple):
+        raise SchemaError(
+            f"{what} must be a tuple (in JSON: a list). Received: "
+            f"{short(values)}"
+        )
+    if not values:
+        raise SchemaError(f"{what} must not be empty.")
+
+
+def check_positive(value: Any, what: str) -> None:
+    """Checks that a value is an integer, 1 or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SchemaError(
+            f"{what} must be a positive integer. Received: {short(value)}"
+        )
+
+
+def short(value: Any, length: int = 80) -> str:
+    """The value's repr, cut: a message shall not repeat a whole file."""
+    text = _REPR.repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+# Goes only a few levels deep, however deep a hostile file nests.
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
