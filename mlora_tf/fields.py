@@ -1,20 +1,44 @@
-"""From a schema to a model's inputs and field embeddings, and to its logit."""
+"""From a schema to a model's inputs and field embeddings.
+
+A field is a feature, or the domain, embedded in `dim` numbers:
+
+- sparse: its id's row of a table, its own or one that it shares;
+- sparse with pretrained vectors: its id's frozen vector, projected to `dim`
+  unless it has that many numbers already;
+- dense with boundaries: its bucket's row of a table;
+- dense without: the scaled number times a learned vector (AutoInt, eq. 4);
+- sequence: its ids' embeddings, pooled as the schema says.
+"""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras import ops
+from keras import layers
 
+from mlora_tf.layers import AttentionPooling
 from mlora_tf.layers import CheckedIds
+from mlora_tf.layers import InterestEvolution
+from mlora_tf.layers import PretrainedEmbedding
+from mlora_tf.layers import SequenceMask
+from mlora_tf.layers import SequencePooling
 from mlora_tf.schema import DOMAIN
+from mlora_tf.schema import PADDING
+from mlora_tf.schema import DenseFeature
+from mlora_tf.schema import Feature
 from mlora_tf.schema import Schema
+from mlora_tf.schema import SequenceFeature
 
 Tensor = Any
 
-# A feature's name is an identifier and names its input. Layers' names have a
-# dot, so that no feature's name is taken.
-DOMAIN_TABLES = (f"embedding.{DOMAIN}", f"first_order.{DOMAIN}")
+# A feature's name is an identifier and names its input. All other layers'
+# names have a dot, so that no feature's name is taken.
+DOMAIN_TABLES = (
+    f"embedding.{DOMAIN}",
+    f"first_order.{DOMAIN}",
+    f"auxiliary.{DOMAIN}",
+)
 """Names of the layers that hold a row for each domain, as for any id."""
 
 
@@ -23,24 +47,96 @@ class Fields:
     """What a backbone receives: the embedded fields of a batch.
 
     Attributes:
-        inputs: Each input by name, integer tensors of shape `(batch,)`; the
-            last one is the domain.
-        ids: The same, checked: each is in its table.
-        num_ids: The fields' names in order, with their numbers of ids.
+        inputs: Each input by name; the last one is the domain.
+        columns: Each field by name: its values, checked and encoded.
         embeddings: Tensor of shape `(batch, fields, dim)`.
-        l2: Penalty on every table of ids, as on those of `embeddings`.
+        flat: The same side by side, of shape `(batch, fields * dim)`.
+        domain: The rows' domains, an integer tensor of shape `(batch,)`.
+        tables: Makes the tables of ids.
     """
 
     inputs: dict[str, Tensor]
-    ids: dict[str, Tensor]
-    num_ids: dict[str, int]
+    columns: "dict[str, _Column]"
     embeddings: Tensor
-    l2: float
+    flat: Tensor
+    domain: Tensor
+    tables: "_Tables"
 
-    @property
-    def domain(self) -> Tensor:
-        """The rows' domains, an integer tensor of shape `(batch,)`."""
-        return self.ids[DOMAIN]
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    """A field's values.
+
+    Attributes:
+        values: Ids of shape `(batch,)` or `(batch, length)`, or numbers of
+            shape `(batch, 1)`.
+        num_ids: How many ids there are; 0 for numbers.
+        table: The name of the ids' table.
+        mask: For sequences, where there is an id.
+        feature: What the schema says; None for the domain.
+    """
+
+    values: Tensor
+    num_ids: int
+    table: str
+    mask: Tensor = None
+    feature: Feature | None = None
+
+
+@dataclasses.dataclass
+class _Tables:
+    """Makes the tables of ids that embed fields.
+
+    Args:
+        dim: Width of an embedding.
+        initializer: Draws the tables.
+        l2: Penalty on each whole table.
+        vectors: Pretrained tables, by name.
+    """
+
+    dim: int
+    initializer: Any
+    l2: float
+    vectors: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.made: dict[str, Any] = {}
+
+    def embed(self, column: _Column) -> Tensor:
+        """Ids to embeddings `(..., dim)`; features may share a table."""
+        if column.table not in self.made:
+            self.made[column.table] = self._make(column)
+        embeddings = column.values
+        for layer in self.made[column.table]:
+            embeddings = layer(embeddings)
+        return embeddings
+
+    def _make(self, column: _Column) -> list[keras.layers.Layer]:
+        name = f"embedding.{column.table}"
+        if column.table not in self.vectors:
+            # One instance for two tables would draw the same numbers twice.
+            initializer = keras.initializers.get(self.initializer).clone()
+            return [table(name, column.num_ids, self.dim, initializer, self.l2)]
+        vectors = self.vectors[column.table]
+        pretrained = PretrainedEmbedding(*vectors.shape, name=name)
+        pretrained.set_vectors(vectors)
+        if vectors.shape[1] == self.dim:
+            return [pretrained]
+        projection = layers.Dense(
+            self.dim, use_bias=False, name=f"projection.{column.table}"
+        )
+        return [pretrained, projection]
+
+    def scale(self, column: _Column) -> Tensor:
+        """Numbers to embeddings `(batch, dim)`: each times a vector."""
+        assert column.feature is not None
+        return layers.Dense(
+            self.dim,
+            use_bias=False,
+            kernel_initializer=keras.initializers.get(self.initializer).clone(),
+            kernel_regularizer=_l2(self.l2),
+            name=f"embedding.{column.feature.name}",
+        )(column.values)
 
 
 def make_fields(
@@ -50,6 +146,7 @@ def make_fields(
     embedding_initializer: Any,
     embedding_l2: float,
     domain_field: bool,
+    vectors: Mapping[str, Any] | None = None,
 ) -> Fields:
     """Makes the inputs and embeds them.
 
@@ -59,63 +156,195 @@ def make_fields(
         embedding_initializer: Draws the tables.
         embedding_l2: Penalty on the whole of each table.
         domain_field: Whether the domain is a field too, as in both papers.
+        vectors: The pretrained vectors by table, `ClickLog.vectors`.
+
+    Raises:
+        ValueError: The vectors aren't those that the schema declares.
     """
+    vectors = dict(vectors or {})
+    _check_vectors(schema, vectors)
     inputs = {
-        name: keras.Input(shape=(), dtype="int32", name=name)
-        for name in schema.num_ids
+        feature.name: keras.Input(
+            shape=feature.shape, dtype=feature.dtype, name=feature.name
+        )
+        for feature in schema.features
     }
-    ids = {
-        name: CheckedIds(size, name, name=f"ids.{name}")(inputs[name])
-        for name, size in schema.num_ids.items()
+    inputs[DOMAIN] = keras.Input(shape=(), dtype="int32", name=DOMAIN)
+    columns = {
+        feature.name: _encode(feature, inputs[feature.name])
+        for feature in schema.features
     }
-    num_ids = dict(schema.num_ids)
-    if not domain_field:
-        del num_ids[DOMAIN]
-    embedded = [
-        _table(
-            f"embedding.{name}",
-            size,
-            embedding_dim,
-            # One instance for two tables would draw the same numbers twice.
-            keras.initializers.get(embedding_initializer).clone(),
-            embedding_l2,
-        )(ids[name])
-        for name, size in num_ids.items()
-    ]
-    embeddings = ops.stack(embedded, axis=1)
-    return Fields(inputs, ids, num_ids, embeddings, embedding_l2)
+    domain = _ids(DOMAIN, inputs[DOMAIN], schema.num_domains)
+    if domain_field:
+        columns[DOMAIN] = _Column(domain, schema.num_domains, DOMAIN)
+    tables = _Tables(
+        embedding_dim, embedding_initializer, embedding_l2, vectors
+    )
+    embedded = _embed(columns, tables)
+    flat = embedded[0]
+    if len(embedded) > 1:
+        flat = layers.Concatenate(name="flat.embeddings")(embedded)
+    embeddings = layers.Reshape(
+        (len(embedded), embedding_dim), name="fields.embeddings"
+    )(flat)
+    return Fields(inputs, columns, embeddings, flat, domain, tables)
 
 
 def first_order(fields: Fields) -> Tensor:
-    """One learned number per id, summed over the fields: `(batch, 1)`."""
-    weights = [
-        _table(f"first_order.{name}", size, 1, "zeros", fields.l2)(
-            fields.ids[name]
-        )
-        for name, size in fields.num_ids.items()
-    ]
-    return keras.layers.Add(name="sum.first_order")(weights)
+    """The linear part of a model: `(batch, 1)`.
+
+    One learned number per id, summed over the fields; of a sequence, their
+    mean; and of a dense feature without buckets, the number times a weight.
+    """
+    weights = []
+    for name, column in fields.columns.items():
+        layer_name = f"first_order.{name}"
+        l2 = fields.tables.l2
+        if not column.num_ids:
+            weight = layers.Dense(
+                1,
+                use_bias=False,
+                kernel_initializer="zeros",
+                kernel_regularizer=_l2(l2),
+                name=layer_name,
+            )(column.values)
+        else:
+            weight = table(layer_name, column.num_ids, 1, "zeros", l2)(
+                column.values
+            )
+        if column.mask is not None:
+            weight = SequencePooling("mean", name=f"first_order_pooled.{name}")(
+                weight, column.mask
+            )
+        weights.append(weight)
+    return add("sum.first_order", *weights)
 
 
-def flatten(fields: Fields) -> Tensor:
-    """The fields' embeddings side by side: `(batch, fields * dim)`."""
-    return keras.layers.Flatten(name="flat.embeddings")(fields.embeddings)
+def auxiliary_logit(fields: Fields, num_domains: int, units: int) -> Tensor:
+    """STAR's auxiliary network: `(batch, 1)`, to add to a logit (eq. 7).
+
+    Two layers on the domain's embedding and the other features', as they are
+    before any normalization, so that a domain's CTR has a short way to its
+    predictions (section 3.5).
+
+    Args:
+        fields: The embedded fields.
+        num_domains: How many domains there are.
+        units: Width of the first layer.
+    """
+    x = fields.flat
+    if DOMAIN not in fields.columns:
+        tables = fields.tables
+        domain = table(
+            f"auxiliary.{DOMAIN}",
+            num_domains,
+            tables.dim,
+            keras.initializers.get(tables.initializer).clone(),
+            tables.l2,
+        )(fields.domain)
+        x = layers.Concatenate(name="auxiliary.inputs")([x, domain])
+    x = layers.Dense(
+        units,
+        activation="relu",
+        kernel_initializer="glorot_normal",
+        name="auxiliary.0",
+    )(x)
+    return layers.Dense(
+        1, kernel_initializer="glorot_normal", name="logit.auxiliary"
+    )(x)
 
 
-def logit(inputs: Tensor) -> Tensor:
-    """The last layer of every backbone: `(batch, width)` to `(batch, 1)`."""
-    return keras.layers.Dense(
-        1, kernel_initializer="glorot_normal", name="logit.deep"
-    )(inputs)
+def add(name: str, *parts: Tensor) -> Tensor:
+    """The sum of tensors of one shape; the layer's name has a dot."""
+    return layers.Add(name=name)(parts) if len(parts) > 1 else parts[0]
 
 
-def _table(
+def table(
     name: str, size: int, dim: int, initializer: Any, l2: float
 ) -> keras.layers.Embedding:
-    return keras.layers.Embedding(
+    """A table of `size` learned rows of `dim` numbers."""
+    return layers.Embedding(
         size,
         dim,
         embeddings_initializer=initializer,
-        embeddings_regularizer=keras.regularizers.L2(l2) if l2 else None,
+        embeddings_regularizer=_l2(l2),
         name=name,
     )
+
+
+def _encode(feature: Feature, values: Tensor) -> _Column:
+    """Checks a feature's values, and gives numbers their buckets."""
+    name = feature.name
+    if isinstance(feature, SequenceFeature):
+        ids = CheckedIds(
+            feature.num_ids, name, lowest=PADDING, name=f"ids.{name}"
+        )(values)
+        ids, mask = SequenceMask(name=f"mask.{name}")(ids)
+        return _Column(ids, feature.num_ids, feature.table_name, mask, feature)
+    if not isinstance(feature, DenseFeature):
+        ids = _ids(name, values, feature.num_ids)
+        return _Column(
+            ids, feature.num_ids, feature.table_name, feature=feature
+        )
+    if feature.boundaries is not None:
+        buckets = layers.Discretization(
+            list(feature.boundaries), name=f"buckets.{name}"
+        )(values)
+        size = len(feature.boundaries) + 1
+        return _Column(buckets, size, name, feature=feature)
+    values = layers.Reshape((1,), name=f"column.{name}")(values)
+    if (feature.mean, feature.stddev) != (0.0, 1.0):
+        values = layers.Rescaling(
+            1 / feature.stddev,
+            -feature.mean / feature.stddev,
+            name=f"scaled.{name}",
+        )(values)
+    return _Column(values, 0, "", feature=feature)
+
+
+def _ids(name: str, values: Tensor, num_ids: int) -> Tensor:
+    return CheckedIds(num_ids, name, name=f"ids.{name}")(values)
+
+
+def _embed(columns: dict[str, _Column], tables: _Tables) -> list[Tensor]:
+    """Each field's embedding, `(batch, dim)`, in order."""
+    embedded = {
+        name: tables.embed(column) if column.num_ids else tables.scale(column)
+        for name, column in columns.items()
+    }
+    for name, column in columns.items():
+        feature = column.feature
+        if not isinstance(feature, SequenceFeature):
+            continue
+        pooled = f"pooled.{name}"
+        if feature.target is None:
+            embedded[name] = SequencePooling(feature.pooling, name=pooled)(
+                embedded[name], column.mask
+            )
+        else:
+            pooling = {"din": AttentionPooling, "dien": InterestEvolution}
+            embedded[name] = pooling[feature.pooling](name=pooled)(
+                embedded[feature.target], embedded[name], column.mask
+            )
+    return list(embedded.values())
+
+
+def _check_vectors(schema: Schema, vectors: Mapping[str, Any]) -> None:
+    """Raises unless the vectors are those that the schema declares."""
+    if set(vectors) != set(schema.vectors):
+        raise ValueError(
+            "vectors must have the pretrained tables that the schema "
+            f"declares, {sorted(schema.vectors)}: pass `log.vectors`. "
+            f"Received: {sorted(vectors)}"
+        )
+    for name, dim in schema.vectors.items():
+        expected = (schema.tables[name], dim)
+        if vectors[name].shape != expected:
+            raise ValueError(
+                f"the vectors of table {name!r} must be of shape {expected}. "
+                f"Received: {vectors[name].shape}"
+            )
+
+
+def _l2(strength: float) -> Any:
+    return keras.regularizers.L2(strength) if strength else None

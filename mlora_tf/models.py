@@ -8,11 +8,15 @@ import keras
 from keras import ops
 
 from mlora_tf.backbones import BACKBONES
+from mlora_tf.fields import add
+from mlora_tf.fields import auxiliary_logit
 from mlora_tf.fields import make_fields
 from mlora_tf.schema import DOMAIN
 from mlora_tf.schema import Schema
+from mlora_tf.towers import NORMS
 from mlora_tf.towers import TOWERS
 from mlora_tf.towers import Hidden
+from mlora_tf.towers import normalized
 
 
 def build_model(
@@ -20,6 +24,8 @@ def build_model(
     backbone: str = "mlp",
     tower: str = "shared",
     *,
+    norm: str = "none",
+    auxiliary: bool = False,
     hidden_units: Sequence[int] = (256, 128, 64),
     activation: str = "relu",
     dropout: float = 0.0,
@@ -29,14 +35,23 @@ def build_model(
     embedding_l2: float = 1e-5,
     domain_field: bool = True,
     kernel_initializer: Any = "glorot_normal",
+    auxiliary_units: int = 64,
+    vectors: Mapping[str, Any] | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
     tower_options: Mapping[str, Any] | None = None,
 ) -> keras.Model:
     """Builds a click model for many domains.
+
+    STAR is `build_model(schema, "mlp", "star", norm="partitioned",
+    auxiliary=True)`, and its paper's base
+    `build_model(schema, "mlp", "shared", norm="batch", auxiliary=True)`.
 
     Args:
         schema: The features and the domains.
         backbone: How features interact: a name in `BACKBONES`.
         tower: How domains share weights: a name in `TOWERS`.
+        norm: What normalizes the tower's input: a name in `NORMS`.
+        auxiliary: Whether STAR's auxiliary network is added to the logit.
         hidden_units: Widths of the tower's hidden layers.
         activation: Their activation.
         dropout: Their rate of dropout.
@@ -45,18 +60,24 @@ def build_model(
         embedding_initializer: Draws the tables; None draws N(0, 1e-4).
         embedding_l2: L2 penalty on each whole table.
         domain_field: Whether the domain is one of the embedded fields.
-        kernel_initializer: Draws the tower's shared kernels.
+        kernel_initializer: Draws the tower's kernels.
+        auxiliary_units: Width of the auxiliary network's first layer.
+        vectors: By table, the pretrained vectors that the schema declares:
+            `ClickLog.vectors`.
+        backbone_options: More arguments for the backbone, such as
+            `{"num_layers": 3}` for `"dcn"`.
         tower_options: More arguments for the tower, such as
             `{"temperature": 16}` for `"mlora"`.
 
     Returns:
-        A functional model. Inputs: a dict of integer tensors of shape
-        `(batch,)`, one per feature and `"domain"`. Output:
-        `{"ctr": probability}` of shape `(batch, 1)`.
+        A functional model. Inputs: a dict with a tensor per feature, of its
+        `shape` and `dtype`, and `"domain"`. Output: `{"ctr": probability}`
+        of shape `(batch, 1)`.
 
     Raises:
-        ValueError: There is no such backbone or tower.
-        TypeError: The tower has no such option.
+        ValueError: There is no such backbone, tower or norm, or the vectors
+            aren't those that the schema declares.
+        TypeError: The backbone or the tower has no such option.
 
     Example:
     >>> schema = Schema(
@@ -71,6 +92,7 @@ def build_model(
     """
     make_logits = _lookup(BACKBONES, backbone, "backbone")
     make_tower = _lookup(TOWERS, tower, "tower")
+    _lookup(NORMS, norm, "norm")
     if embedding_initializer is None:
         embedding_initializer = keras.initializers.RandomNormal(stddev=1e-4)
     fields = make_fields(
@@ -79,6 +101,7 @@ def build_model(
         embedding_initializer=embedding_initializer,
         embedding_l2=embedding_l2,
         domain_field=domain_field,
+        vectors=vectors,
     )
     hidden = Hidden(
         units=tuple(hidden_units),
@@ -87,14 +110,20 @@ def build_model(
         dropout_placement=dropout_placement,
         kernel_initializer=kernel_initializer,
     )
-    plug = make_tower(
-        fields.domain, schema.num_domains, hidden, **(tower_options or {})
+    domain = fields.domain, schema.num_domains
+    plug = normalized(
+        make_tower(*domain, hidden, **(tower_options or {})), norm, *domain
     )
+    logits = make_logits(fields, plug, **(backbone_options or {}))
+    if auxiliary:
+        logits = add(
+            "sum.logits",
+            logits,
+            auxiliary_logit(fields, schema.num_domains, auxiliary_units),
+        )
     # The sigmoid stays last: Keras's cross-entropy then finds the logits
     # behind it and is exact where a probability rounds to 0 or 1.
-    ctr = keras.layers.Activation("sigmoid", name="sigmoid.ctr")(
-        make_logits(fields, plug)
-    )
+    ctr = keras.layers.Activation("sigmoid", name="sigmoid.ctr")(logits)
     return keras.Model(fields.inputs, {"ctr": ctr}, name=f"{backbone}_{tower}")
 
 

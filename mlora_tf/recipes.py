@@ -1,12 +1,19 @@
-"""What a run is: one frozen dataclass, and the presets that fill it."""
+"""What a run is: one frozen dataclass."""
 
 import dataclasses
+import inspect
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+from mlora_tf.backbones import BACKBONES
 from mlora_tf.data import BATCH_MODES
+from mlora_tf.towers import EXTENDS_SHARED
+from mlora_tf.towers import NORMS
+from mlora_tf.towers import TOWERS
 
 SCHEDULES = ("joint", "two_phase")
-PRESETS = ("paper", "release", "tuned")
+OPTIMIZERS = ("adam", "lazy_adam")
 MONITORS = ("val_wauc", "val_macro_auc", "val_auc")
 CONTROLS = ("none", "shared_adapter", "bias_only", "train_on")
 
@@ -28,17 +35,26 @@ class Recipe:
         control: What an adapter's gain is held against, by name. The
             "shared_adapter" is one for all domains; "bias_only" has no
             low-rank part; "train_on" spends phase two on the base itself.
+        norm: What normalizes the tower's input: "none", "batch", "layer" or
+            "partitioned".
+        auxiliary: Whether STAR's auxiliary network is added.
         hidden_units: Widths of the hidden layers.
         dropout: Their rate of dropout.
         dropout_placement: "shared" or "output"; see `towers.Hidden`.
         temperature: Divides a layer's width to give its adapters' rank.
+        max_adapter_params: The most numbers of one domain's adapter in one
+            layer, for which its rank falls (MLoRA, section 4.6: 1024).
         lora_bias: Whether adapters have a bias per domain.
+        backbone_options: More arguments for the backbone, by name.
+        tower_options: More arguments for the tower, by name.
         embedding_dim: Width of each field's embedding.
         embedding_stddev: Tables start at N(0, this); 0 draws Keras's
             U(-.05, .05).
         embedding_l2: L2 penalty on each whole table.
-        learning_rate: Adam's, in both phases.
-        adam_epsilon: Adam's.
+        optimizer: "adam", or "lazy_adam", which leaves alone the rows and
+            the domains that a batch doesn't have.
+        learning_rate: The optimizer's, in both phases.
+        adam_epsilon: The optimizer's.
         batch_size: Rows per step, over all replicas.
         batches: "mixed" or "per_domain"; see `data.Batches`.
         monitor: The log that early stopping maximises.
@@ -57,14 +73,22 @@ class Recipe:
     tower: str = "mlora"
     schedule: str = "joint"
     control: str = "none"
+    norm: str = "none"
+    auxiliary: bool = False
     hidden_units: tuple[int, ...] = (256, 128, 64)
     dropout: float = 0.0
     dropout_placement: str = "shared"
     temperature: int = 16
+    max_adapter_params: int | None = None
     lora_bias: bool = True
+    backbone_options: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict
+    )
+    tower_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     embedding_dim: int = 8
     embedding_stddev: float = 1e-4
     embedding_l2: float = 1e-5
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     adam_epsilon: float = 1e-7
     batch_size: int = 1024
@@ -78,6 +102,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
+            ("backbone", self.backbone, tuple(BACKBONES)),
+            ("tower", self.tower, tuple(TOWERS)),
+            ("norm", self.norm, tuple(NORMS)),
+            ("optimizer", self.optimizer, OPTIMIZERS),
             ("schedule", self.schedule, SCHEDULES),
             ("control", self.control, CONTROLS),
             ("batches", self.batches, BATCH_MODES),
@@ -110,6 +138,11 @@ class Recipe:
                     f"{name} must not be negative. "
                     f"Received: {getattr(self, name)}"
                 )
+        if self.max_adapter_params is not None and self.max_adapter_params < 1:
+            raise RecipeError(
+                "max_adapter_params must be at least 1. "
+                f"Received: {self.max_adapter_params}"
+            )
         if not 0 <= self.seed < 2**32:
             raise RecipeError(
                 f"seed must be in [0, 2**32). Received: {self.seed}"
@@ -128,6 +161,11 @@ class Recipe:
                 "fresh_fraction must be in [0, 1). "
                 f"Received: {self.fresh_fraction}"
             )
+        for what, make, options in (
+            ("backbone", BACKBONES[self.backbone], self.backbone_options),
+            ("tower", TOWERS[self.tower], self.tower_options),
+        ):
+            _check_options(f"{what}_options", make, options)
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -150,6 +188,12 @@ class Recipe:
                 "tower='shared' has no adapters for a second phase: use "
                 "schedule='joint', or control='train_on'."
             )
+        if two_phase and self.tower not in ("shared", *EXTENDS_SHARED):
+            raise RecipeError(
+                "schedule='two_phase' needs a tower that starts as the "
+                f"pretrained shared one: {EXTENDS_SHARED}. "
+                f"Received: tower={self.tower!r}"
+            )
         if self.fresh_fraction and not two_phase:
             raise RecipeError(
                 "fresh_fraction keeps rows for a second phase and needs "
@@ -157,19 +201,22 @@ class Recipe:
             )
 
     @property
-    def tower_options(self) -> dict[str, Any]:
+    def tower_arguments(self) -> dict[str, Any]:
         """The tower's own arguments for `build_model`."""
-        if self.tower != "mlora":
-            return {}
-        options: dict[str, Any] = {
+        accepted = inspect.signature(TOWERS[self.tower]).parameters
+        values = {
             "temperature": self.temperature,
+            "max_adapter_params": self.max_adapter_params,
             "use_lora_bias": self.lora_bias,
+        }
+        options = {
+            name: value for name, value in values.items() if name in accepted
         }
         if self.control == "shared_adapter":
             options["shared_adapter"] = True
         if self.control == "bias_only":
             options |= {"rank": 0, "use_lora_bias": True}
-        return options
+        return {**options, **self.tower_options}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -177,50 +224,18 @@ class Recipe:
         return {**content, "hidden_units": list(self.hidden_units)}
 
 
-RELEASE_TEMPERATURES = {"mlp": 16, "deepfm": 32}
-"""The published code's temperatures on MovieLens, by backbone."""
-
-
-def preset(name: str, backbone: str, tower: str) -> Recipe:
-    """A recipe by name, for a backbone and a tower.
-
-    - "paper" is what the text says (section 4.3): dropout .5, temperature 32,
-      two phases, adapters of A and B alone. Initialization isn't stated:
-      Keras's defaults, without L2.
-    - "release" is what the published code does on MovieLens: joint training
-      in single-domain batches, one domain after the other, its temperatures,
-      dropout .5 on the shared path, early stopping on the unweighted mean of
-      the domains' AUC with patience 3 and rollback. Both arms have the base
-      arm's initialization, which in that code they don't.
-    - "tuned" is ours: joint training in mixed batches, temperature 16.
-
-    Raises:
-        RecipeError: There is no such preset.
-    """
-    shared = tower == "shared"
-    recipes = {
-        "paper": Recipe(
-            dropout=0.5,
-            dropout_placement="output",
-            temperature=32,
-            lora_bias=False,
-            schedule="joint" if shared else "two_phase",
-            embedding_stddev=0.0,
-            embedding_l2=0.0,
-        ),
-        "release": Recipe(
-            dropout=0.5,
-            temperature=RELEASE_TEMPERATURES.get(backbone, 16),
-            batches="per_domain",
-            adam_epsilon=1e-8,
-            monitor="val_macro_auc",
-            patience=3,
-            rollback=True,
-        ),
-        "tuned": Recipe(),
-    }
-    if name not in recipes:
-        raise RecipeError(
-            f"preset must be one of {sorted(recipes)}. Received: {name!r}"
-        )
-    return dataclasses.replace(recipes[name], backbone=backbone, tower=tower)
+def _check_options(
+    what: str, make: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    """Checks that options are keyword arguments of a backbone or tower."""
+    allowed = [
+        name
+        for name, parameter in inspect.signature(make).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for name in options:
+        if name not in allowed:
+            raise RecipeError(
+                f"{what} of {make.__name__!r} must be among {allowed}. "
+                f"Received: {name!r}"
+            )

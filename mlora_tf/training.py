@@ -17,14 +17,18 @@ from mlora_tf.data import ClickLog
 from mlora_tf.data import DataError
 from mlora_tf.data import Split
 from mlora_tf.models import build_model
+from mlora_tf.optimizers import LazyAdam
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
+from mlora_tf.towers import EXTENDS_SHARED
 from mlora_tf.training_state import TrainingState
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
 
 STEPS_PER_EXECUTION = 32
 """Training steps per call into TensorFlow: fewer returns to Python."""
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "lazy_adam": LazyAdam}
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +113,7 @@ def train(
 
     if recipe.schedule == "joint":
         # Both arms of a comparison start from the same weights.
-        initialize_from(final, base)
+        initialize_from(final, base, partly=recipe.tower not in EXTENDS_SHARED)
         del base  # Its tables may be large.
         return [fit("joint", final, log.train)]
 
@@ -127,12 +131,24 @@ def train(
 def build(
     log: ClickLog, recipe: Recipe, tower: str | None = None
 ) -> keras.Model:
-    """Builds a recipe's model, or its base with `tower="shared"`."""
-    tower = tower or recipe.tower
+    """Builds a recipe's model, or its base with `tower="shared"`.
+
+    Raises:
+        RecipeError: The recipe's model can't be built on these features.
+    """
+    try:
+        return _build(log, recipe, tower or recipe.tower)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(str(error)) from error
+
+
+def _build(log: ClickLog, recipe: Recipe, tower: str) -> keras.Model:
     return build_model(
         log.schema,
         recipe.backbone,
         tower,
+        norm=recipe.norm,
+        auxiliary=recipe.auxiliary,
         hidden_units=recipe.hidden_units,
         dropout=recipe.dropout,
         dropout_placement=recipe.dropout_placement,
@@ -143,7 +159,9 @@ def build(
             else "uniform"
         ),
         embedding_l2=recipe.embedding_l2,
-        tower_options=recipe.tower_options if tower == recipe.tower else {},
+        vectors=log.vectors,
+        backbone_options=recipe.backbone_options,
+        tower_options=recipe.tower_arguments if tower == recipe.tower else {},
     )
 
 
@@ -221,7 +239,7 @@ def _check_validation(log: ClickLog) -> None:
 
 def _compile(model: keras.Model, recipe: Recipe) -> None:
     model.compile(
-        optimizer=keras.optimizers.Adam(
+        optimizer=OPTIMIZERS[recipe.optimizer](
             recipe.learning_rate, epsilon=recipe.adam_epsilon
         ),
         loss={"ctr": keras.losses.BinaryCrossentropy()},

@@ -8,6 +8,7 @@ from keras import ops
 from mlora_tf.fields import DOMAIN_TABLES
 from mlora_tf.layers import CheckedIds
 from mlora_tf.layers import DomainLayer
+from mlora_tf.layers import PartitionedNormalization
 from mlora_tf.schema import DOMAIN
 
 
@@ -30,6 +31,9 @@ def domain_variables(model: keras.Model) -> list[keras.Variable]:
 def freeze_backbone(model: keras.Model) -> None:
     """Leaves the per-domain weights as the only ones that train.
 
+    A normalization belongs to the backbone, a partitioned one as well: it is
+    frozen whole, with its statistics, as in MLoRA's second phase.
+
     Compile the model after it, in the strategy's scope: Keras caches the
     train function, and one that was made before would train on as before.
 
@@ -37,7 +41,12 @@ def freeze_backbone(model: keras.Model) -> None:
         ValueError: The model has no per-domain weight, so that nothing would
             be left to train.
     """
-    adapters = {id(variable) for variable in domain_variables(model)}
+    adapters = {
+        id(variable)
+        for layer in domain_layers(model)
+        if not isinstance(layer, PartitionedNormalization)
+        for variable in layer.domain_variables
+    }
     if not adapters:
         raise ValueError(
             f"{model.name!r} has no per-domain weights: frozen, nothing of it "
@@ -58,19 +67,32 @@ def unfreeze(model: keras.Model) -> None:
         layer.trainable = True
 
 
-def initialize_from(model: keras.Model, source: keras.Model) -> None:
+def initialize_from(
+    model: keras.Model, source: keras.Model, *, partly: bool = False
+) -> None:
     """Copies a model's weights into another that has them and maybe more.
 
     Weights find their places by path, never by position. Those of `model`
     that `source` doesn't have keep their values: adapters start as they were
     initialized, that is, as the shared model.
 
+    Args:
+        model: The model to change.
+        source: The model to copy from.
+        partly: Whether `source` may have weights that `model` has no place
+            for, as a shared tower's in a model whose domains share none.
+
     Raises:
-        ValueError: A weight of `source` has no place in `model`, or another
-            shape there. Nothing has been copied then.
+        ValueError: A weight of `source` has no place in `model` (unless
+            `partly`), or another shape there. Nothing has been copied then.
     """
     places = {variable.path: variable for variable in model.weights}
-    for variable in source.weights:
+    copied = [
+        variable
+        for variable in source.weights
+        if not partly or variable.path in places
+    ]
+    for variable in copied:
         place = places.get(variable.path)
         if place is None or place.shape != variable.shape:
             there = None if place is None else tuple(place.shape)
@@ -79,7 +101,7 @@ def initialize_from(model: keras.Model, source: keras.Model) -> None:
                 f"{variable.path!r} of shape {tuple(variable.shape)} has no "
                 f"place there. Received: {there}"
             )
-    for variable in source.weights:
+    for variable in copied:
         places[variable.path].assign(variable)
 
 
@@ -87,8 +109,10 @@ def add_domain(model: keras.Model) -> keras.Model:
     """A copy of a model with one more domain: the last one.
 
     The old domains' weights are copied bit for bit. The new domain starts as
-    the shared model: its adapters' `B` and bias are zero, and where the
-    domain is an embedded field, its row is the mean of the others'. Add its
+    the shared model: its adapters' `B` and bias are zero, its `W_p` is one,
+    and where the domain is an embedded field or has statistics, its own are
+    the mean of the others'. Where domains share no network
+    (`shared_bottom`), it starts from the initializer. Add its
     name to the schema as well: `dataclasses.replace(schema, domains=...)`.
 
     Args:
@@ -98,10 +122,19 @@ def add_domain(model: keras.Model) -> keras.Model:
         The larger model: not compiled, and with nothing frozen.
 
     Raises:
-        ValueError: The model has no per-domain weight to grow.
+        ValueError: The model has no per-domain weight to grow, or a layer
+            that all its domains pass through.
     """
     sizes = {layer.name: _num_domains(layer) for layer in model.layers}
     num_domains = max(sizes.values())
+    for layer in model.layers:
+        # Of a fixed number of domains, with none of its weights one's own.
+        if hasattr(layer, "num_domains") and not sizes[layer.name]:
+            raise ValueError(
+                f"{model.name!r} can't take another domain: its layer "
+                f"{layer.name!r} is made for all {layer.num_domains} together. "
+                "Build it anew with one more and train it."
+            )
     # An adapter that all domains share has one slice, and keeps it.
     growing = {name for name, size in sizes.items() if size == num_domains > 0}
     if not any(model.get_layer(name).weights for name in growing):
@@ -128,6 +161,8 @@ def add_domain(model: keras.Model) -> keras.Model:
             if layer.name in DOMAIN_TABLES:
                 start = ops.mean(old, axis=0, keepdims=True)
             new.assign(ops.concatenate([old, start], axis=0))
+        if layer.name in growing and isinstance(target, DomainLayer):
+            target.start_domain(num_domains)
     return grown
 
 

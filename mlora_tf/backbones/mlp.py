@@ -3,11 +3,9 @@
 from typing import Any
 
 from mlora_tf.fields import Fields
-from mlora_tf.fields import flatten
-from mlora_tf.fields import logit
 from mlora_tf.towers import Tower
 
 
 def mlp(fields: Fields, tower: Tower) -> Any:
     """A deep tower on the fields' embeddings; returns logits `(batch, 1)`."""
-    return logit(tower(flatten(fields)))
+    return tower.logit(tower(fields.flat))

@@ -4,11 +4,12 @@ from typing import Any
 
 import keras
 from keras import layers
-from keras import ops
 
 from mlora_tf.layers import MLoRADense
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import drop
+from mlora_tf.towers.tower import shared_logit
 
 
 def mlora(
@@ -28,7 +29,8 @@ def mlora(
     """A fully connected network with a low-rank adapter per layer and domain.
 
     Its layers bear the names of the shared tower's, so that a trained shared
-    model's weights find their places by path.
+    model's weights find their places by path. As in the published code the
+    last layer, the logit, has no adapter.
 
     Args:
         domain: The rows' domains, an integer tensor of shape `(batch,)`.
@@ -45,7 +47,10 @@ def mlora(
         lora_regularizer: Penalty on `A` and on `B`.
     """
     if shared_adapter:
-        domain, num_domains = ops.zeros_like(domain), 1
+        domain = layers.Rescaling(0, dtype="int32", name="domain.shared")(
+            domain
+        )
+        num_domains = 1
 
     def tower(x: Any) -> Any:
         for i, units in enumerate(hidden.units):
@@ -54,7 +59,7 @@ def mlora(
                 num_domains,
                 activation=hidden.activation,
                 shared_dropout=hidden.shared_dropout,
-                kernel_initializer=hidden.kernel_initializer,
+                kernel_initializer=hidden.initializer(),
                 rank=rank,
                 temperature=temperature,
                 max_adapter_params=max_adapter_params,
@@ -65,10 +70,7 @@ def mlora(
                 lora_regularizer=lora_regularizer,
                 name=f"hidden.{i}",
             )(x, domain)
-            if hidden.output_dropout:
-                x = layers.Dropout(
-                    hidden.output_dropout, name=f"output_dropout.{i}"
-                )(x)
+            x = drop(x, hidden.output_dropout, i)
         return x
 
-    return tower
+    return Tower(tower, shared_logit)

@@ -6,6 +6,8 @@ from keras import layers
 
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import drop
+from mlora_tf.towers.tower import shared_logit
 
 
 def shared(domain: Any, num_domains: int, hidden: Hidden) -> Tower:
@@ -23,7 +25,7 @@ def shared(domain: Any, num_domains: int, hidden: Hidden) -> Tower:
         for i, units in enumerate(hidden.units):
             x = layers.Dense(
                 units,
-                kernel_initializer=hidden.kernel_initializer,
+                kernel_initializer=hidden.initializer(),
                 name=f"hidden.{i}",
             )(x)
             if hidden.shared_dropout:
@@ -31,10 +33,7 @@ def shared(domain: Any, num_domains: int, hidden: Hidden) -> Tower:
                     hidden.shared_dropout, name=f"shared_dropout.{i}"
                 )(x)
             x = layers.Activation(hidden.activation, name=f"activation.{i}")(x)
-            if hidden.output_dropout:
-                x = layers.Dropout(
-                    hidden.output_dropout, name=f"output_dropout.{i}"
-                )(x)
+            x = drop(x, hidden.output_dropout, i)
         return x
 
-    return tower
+    return Tower(tower, shared_logit)

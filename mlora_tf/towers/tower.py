@@ -1,13 +1,37 @@
-"""What every tower is: hidden layers, and a function from tensor to tensor."""
+"""What every tower is: hidden layers, a last one, and how they are alike."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-Tower = Callable[[Any], Any]
-"""From the deep input `(batch, in)` to the last hidden layer `(batch, out)`."""
+import keras
+from keras import layers
+
+from mlora_tf.layers import DomainDense
+from mlora_tf.layers import PerDomain
 
 DROPOUT_PLACEMENTS = ("shared", "output")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tower:
+    """How domains share a fully connected network: what a backbone is given.
+
+    Called, it is `hidden`.
+
+    Args:
+        hidden: From the deep input `(batch, in)` to the last hidden layer
+            `(batch, out)`.
+        logit: The last layer, from whatever a backbone gathers for it
+            `(batch, width)` to `(batch, 1)`.
+    """
+
+    hidden: Callable[[Any], Any]
+    logit: Callable[[Any], Any]
+
+    def __call__(self, x: Any) -> Any:
+        """From the deep input to the last hidden layer."""
+        return self.hidden(x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +43,10 @@ class Hidden:
         activation: Name of the activation.
         dropout: Rate of dropout after each layer.
         dropout_placement: "shared" drops the shared `x W + b` alone, before
-            a domain's part is added; "output" drops the layer's output. In a
-            tower without a domain's part, and with ReLU, they are the same.
-        kernel_initializer: Draws the shared kernels.
+            MLoRA's adapters are added; "output" drops the layer's output. In
+            the other towers, and in every one with ReLU and without
+            adapters, they are the same.
+        kernel_initializer: Draws the kernels.
     """
 
     units: tuple[int, ...] = (256, 128, 64)
@@ -48,3 +73,58 @@ class Hidden:
     def output_dropout(self) -> float:
         """The rate on each layer's output, 0 if dropout is placed elsewhere."""
         return self.dropout if self.dropout_placement == "output" else 0.0
+
+    def initializer(self) -> keras.initializers.Initializer:
+        """Draws one layer's kernels; one for several would draw alike."""
+        return keras.initializers.get(self.kernel_initializer).clone()
+
+
+def drop(x: Any, rate: float, where: int | str) -> Any:
+    """Dropout on the output of a hidden layer; nothing at rate 0."""
+    if not rate:
+        return x
+    return layers.Dropout(rate, name=f"output_dropout.{where}")(x)
+
+
+def shared_logit(x: Any) -> Any:
+    """The last layer, the same for every domain: `(batch, 1)`."""
+    return layers.Dense(
+        1, kernel_initializer="glorot_normal", name="logit.deep"
+    )(x)
+
+
+def domain_logit(domain: Any, num_domains: int) -> Callable[[Any], Any]:
+    """The last layer, a domain's own: a function to `(batch, 1)`."""
+    return lambda x: DomainDense(
+        1,
+        num_domains,
+        kernel_initializer="glorot_normal",
+        name="logit.deep",
+    )(x, domain)
+
+
+def side_by_side(
+    x: Any, networks: int, units: int, hidden: Hidden, name: str
+) -> Any:
+    """One hidden layer of several networks.
+
+    Args:
+        x: Tensor of shape `(batch, in)`, which all networks see, or
+            `(batch, networks, in)`.
+        networks: How many there are.
+        units: Width of the layer.
+        hidden: The activation and the initializer.
+        name: Name of the layer.
+
+    Returns:
+        Tensor of shape `(batch, networks, units)`.
+    """
+    of_each = "bi" if len(x.shape) == 2 else "bni"
+    return layers.EinsumDense(
+        f"{of_each},nio->bno",
+        output_shape=(networks, units),
+        bias_axes="no",
+        activation=hidden.activation,
+        kernel_initializer=PerDomain(hidden.initializer()),
+        name=name,
+    )(x)

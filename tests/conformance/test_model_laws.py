@@ -1,6 +1,7 @@
 """What every backbone with every tower keeps to."""
 
 import dataclasses
+import itertools
 import json
 
 import keras
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mlora_tf import BACKBONES
+from mlora_tf import TOWERS
+from mlora_tf.layers import PartitionedNormalization
+from mlora_tf.optimizers import LazyAdam
+from mlora_tf.predictor import Predictor
+from mlora_tf.towers import NORMS
 from mlora_tf.transform import add_domain
+from mlora_tf.transform import domain_layers
 from mlora_tf.transform import domain_variables
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
@@ -19,15 +27,42 @@ OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(0.1),
 }
 
-every_model = pytest.mark.parametrize("name", goldens.MODELS)
-adapted_models = pytest.mark.parametrize("name", goldens.ADAPTED_MODELS)
-per_domain_models = pytest.mark.parametrize("name", goldens.PER_DOMAIN_MODELS)
+every_model = goldens.every_model()
+adapted_models = goldens.every_model(lambda golden: golden.has_adapters)
+per_domain_models = goldens.every_model(lambda golden: golden.per_domain)
+extending_models = goldens.every_model(lambda golden: golden.extends_shared)
+growing_models = goldens.every_model(
+    lambda golden: golden.has_adapters and golden.can_grow
+)
+
+
+class Models(dict):
+    """One model of each, made when it is first asked for."""
+
+    def __missing__(self, name):
+        self[name] = goldens.MODELS[name].make()
+        return self[name]
 
 
 @pytest.fixture(scope="module")
 def models():
     """One model of each: not to be changed."""
-    return {name: golden.make() for name, golden in goldens.MODELS.items()}
+    return Models()
+
+
+def learned(model):
+    """The domain variables that train: all but statistics."""
+    return [one for one in domain_variables(model) if one.trainable]
+
+
+def adapters(model):
+    """The domain variables that a frozen backbone leaves to train."""
+    return {
+        variable.path
+        for layer in domain_layers(model)
+        if not isinstance(layer, PartitionedNormalization)
+        for variable in layer.domain_variables
+    }
 
 
 def ctr(model, inputs):
@@ -60,18 +95,29 @@ def step(model, optimizer, inputs):
     optimizer.apply(loss_gradients(model, inputs, variables), variables)
 
 
-def test_every_backbone_meets_every_tower():
-    from mlora_tf import BACKBONES
-    from mlora_tf import TOWERS
+def test_every_backbone_meets_every_tower_with_and_without_norm():
+    met = {
+        (golden.backbone, golden.tower, golden.norm)
+        for golden in goldens.MODELS.values()
+    }
+    assert met >= set(itertools.product(BACKBONES, TOWERS, goldens.NORMS))
+    assert {norm for (_, _, norm) in met} == set(NORMS)
 
-    pairs = {(golden.backbone, golden.tower) for golden in _goldens()}
-    assert pairs == {(b, t) for b in BACKBONES for t in TOWERS}
-    assert len(goldens.PER_DOMAIN_MODELS) >= len(BACKBONES)
-    assert len(goldens.ADAPTED_MODELS) > len(goldens.PER_DOMAIN_MODELS)
+
+def test_the_covering_models_meet_each_of_them():
+    covering = [goldens.MODELS[name] for name in goldens.COVERING]
+    for norm in goldens.NORMS:
+        chosen = [golden for golden in covering if golden.norm == norm]
+        assert {golden.backbone for golden in chosen} == set(BACKBONES)
+        assert {golden.tower for golden in chosen} == set(TOWERS)
 
 
-def _goldens():
-    return goldens.MODELS.values()
+@every_model
+def test_no_layer_bears_a_name_that_a_feature_can_have(name, models):
+    # An operation such as `a + b` is a layer too, named "add".
+    inputs = set(models[name].input)
+    for operation in models[name].operations:
+        assert operation.name in inputs or "." in operation.name
 
 
 @every_model
@@ -125,8 +171,11 @@ def test_a_batch_of_one_row_is_that_row(name, models):
 
 @every_model
 def test_a_batch_of_no_rows_has_no_output(name, models):
+    # In a graph, as served: eagerly Keras takes a (0, n) summand for a bias.
+    predictor = Predictor(models[name])
     none = {key: column[:0] for key, column in goldens.rows_of().items()}
-    assert models[name](none)["ctr"].shape == (0, 1)
+    tensors = {key: tf.constant(column) for key, column in none.items()}
+    assert predictor._forward(tensors).shape == (0,)
 
 
 @per_domain_models
@@ -150,7 +199,7 @@ def test_a_mixed_batch_is_each_domain_alone(name, models):
 
 @per_domain_models
 def test_absent_domains_have_no_gradient(name, models):
-    variables = domain_variables(models[name])
+    variables = learned(models[name])
     assert variables
     for gradient in loss_gradients(
         models[name], goldens.rows_of([0, 2] * 6), variables
@@ -176,11 +225,22 @@ def test_plain_adam_moves_absent_domains_that_had_gradients_before(name):
     # Its moments outlive the step: this is the optimizer, not the model.
     model, adam = goldens.MODELS[name].make(), keras.optimizers.Adam(0.1)
     step(model, adam, goldens.rows_of(0))
-    before = [variable.numpy().copy() for variable in domain_variables(model)]
+    before = [variable.numpy().copy() for variable in learned(model)]
     step(model, adam, goldens.rows_of(1))
-    for old, variable in zip(before, domain_variables(model), strict=True):
+    for old, variable in zip(before, learned(model), strict=True):
         assert (old[0] != variable.numpy()[0]).any()
         np.testing.assert_array_equal(old[2], variable.numpy()[2])
+
+
+@per_domain_models
+def test_lazy_adam_moves_no_absent_domain(name):
+    model, lazy = goldens.MODELS[name].make(), LazyAdam(0.1)
+    step(model, lazy, goldens.rows_of(0))
+    before = [variable.numpy().copy() for variable in domain_variables(model)]
+    step(model, lazy, goldens.rows_of(1))
+    for old, variable in zip(before, domain_variables(model), strict=True):
+        np.testing.assert_array_equal(old[[0, 2]], variable.numpy()[[0, 2]])
+        assert (old[1] != variable.numpy()[1]).any()
 
 
 def moved_by_fit(model):
@@ -198,7 +258,7 @@ def test_frozen_only_domain_variables_train(name):
     freeze_backbone(model)
     compiled(model, keras.optimizers.Adam(0.1), run_eagerly=True)
     moved = moved_by_fit(model)
-    assert moved == {variable.path for variable in domain_variables(model)}
+    assert moved == adapters(model)
     assert moved == {variable.path for variable in model.trainable_variables}
     assert moved < set(goldens.arrays(model))
 
@@ -214,9 +274,7 @@ def test_compiled_again_a_model_trained_before_is_frozen_too():
     assert moved == {variable.path for variable in domain_variables(model)}
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(goldens.MODELS) - set(goldens.ADAPTED_MODELS))
-)
+@goldens.every_model(lambda golden: not golden.has_adapters)
 def test_a_model_without_adapters_cannot_be_frozen(name, models):
     trainable = len(models[name].trainable_variables)
     with pytest.raises(ValueError, match="no per-domain weights"):
@@ -224,20 +282,26 @@ def test_a_model_without_adapters_cannot_be_frozen(name, models):
     assert len(models[name].trainable_variables) == trainable
 
 
-@adapted_models
+@extending_models
 def test_new_adapters_leave_the_shared_model_as_it_is(name):
     golden = goldens.MODELS[name]
-    base = goldens.MODELS[f"{golden.backbone}-shared"].make()
+    base = golden.base.make()
     adapted = golden.fresh()
     initialize_from(adapted, base)
     for inputs in (goldens.rows_of(), goldens.rows_of(1)):
-        np.testing.assert_array_equal(ctr(adapted, inputs), ctr(base, inputs))
+        if golden.tower == "mlora":
+            np.testing.assert_array_equal(
+                ctr(adapted, inputs), ctr(base, inputs)
+            )
+        else:
+            # Its products are of fewer rows, which round in another way.
+            close(ctr(adapted, inputs), ctr(base, inputs))
     goldens.randomize(adapted)
     inputs = goldens.rows_of()
     assert (ctr(adapted, inputs) != ctr(base, inputs)).any()
 
 
-@adapted_models
+@growing_models
 def test_an_added_domain_changes_no_other(name, models):
     model = models[name]
     before = goldens.arrays(model)
@@ -254,12 +318,12 @@ def test_an_added_domain_changes_no_other(name, models):
     assert np.isfinite(ctr(grown, inputs)).all()
 
 
-@per_domain_models
+@goldens.every_model(lambda golden: golden.extends_shared and golden.per_domain)
 def test_an_added_domain_starts_as_the_shared_model(name, models):
     golden, grown = goldens.MODELS[name], add_domain(models[name])
     domains = (*goldens.SCHEMA.domains, "new")
     schema = dataclasses.replace(goldens.SCHEMA, domains=domains)
-    base = goldens.MODELS[f"{golden.backbone}-shared"].fresh(schema)
+    base = golden.base.fresh(schema)
     places = {weight.path: weight for weight in grown.weights}
     for weight in base.weights:
         weight.assign(places[weight.path])
@@ -269,7 +333,14 @@ def test_an_added_domain_starts_as_the_shared_model(name, models):
         assert variable.shape[0] == len(domains)
     # An old domain has left the shared model.
     inputs = goldens.rows_of(0)
-    assert (np.abs(ctr(grown, inputs) - ctr(base, inputs)) > 1e-4).all()
+    moved = np.abs(ctr(grown, inputs) - ctr(base, inputs)) > 1e-4
+    assert moved.mean() > 0.5
+
+
+@goldens.every_model(lambda golden: not golden.can_grow)
+def test_domains_that_pass_through_one_another_take_no_new_one(name, models):
+    with pytest.raises(ValueError, match="is made for all 3 together"):
+        add_domain(models[name])
 
 
 @every_model
@@ -285,7 +356,9 @@ def test_a_bad_domain_raises_eagerly_and_in_a_graph(name, wrong, models):
         tf.function(lambda batch: models[name](batch)["ctr"])(tensors)
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", ["deepfm-mlora", "mlp-star-partitioned", "mlp-cross_stitch"]
+)
 def test_a_bad_domain_stops_fit(name):
     model = compiled(goldens.MODELS[name].make(), "sgd")
     inputs = goldens.rows_of(rows=4)

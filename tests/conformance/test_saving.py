@@ -14,14 +14,16 @@ from mlora_tf.schema import Schema
 from tests import goldens
 
 ROOT = pathlib.Path(__file__).parents[2]
-NAMES = [*goldens.LAYERS, *goldens.MODELS]
 
 # Keras's own, of TensorFlow's variables under NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )
 
-every_model = pytest.mark.parametrize("name", goldens.MODELS)
+every_model = goldens.every_model()
+every_one = pytest.mark.parametrize(
+    "name", [*goldens.LAYERS, *every_model.args[1]]
+)
 
 FRESH = """
 import pathlib, sys
@@ -33,32 +35,39 @@ folder = pathlib.Path(sys.argv[1])
 for path in sorted(folder.glob("*.keras")):
     model = keras.saving.load_model(path)
     with np.load(path.with_suffix(".inputs.npz")) as inputs:
-        outputs = model(dict(inputs))
-    if isinstance(outputs, dict):
-        outputs = outputs["ctr"]
-    np.save(path.with_suffix(".fresh.npy"), outputs.numpy())
+        outputs = keras.tree.flatten(model(dict(inputs)))
+    flat = [np.array(output).reshape(len(output), -1) for output in outputs]
+    np.save(path.with_suffix(".fresh.npy"), np.concatenate(flat, axis=1))
 """
 
 
 def inputs_of(name):
     if name in goldens.MODELS:
         return goldens.rows_of()
-    arguments = goldens.LAYERS[name].inputs()
-    return dict(zip(("x", "domain"), arguments, strict=False))
+    golden = goldens.LAYERS[name]
+    return dict(zip(golden.symbolic(), golden.inputs(), strict=True))
 
 
 def predict(model, inputs):
-    outputs = model(inputs)
-    outputs = outputs["ctr"] if isinstance(outputs, dict) else outputs
-    return outputs.numpy()
+    return goldens.outputs_of(model(inputs))
+
+
+def tested(request):
+    """The goldens that the tests of this session are about."""
+    return {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if item.module is request.module and hasattr(item, "callspec")
+        if "name" in item.callspec.params
+    }
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(request, tmp_path_factory):
     """A folder with every golden saved, and what each predicted."""
     folder = tmp_path_factory.mktemp("saved")
     predicted = {}
-    for name in NAMES:
+    for name in tested(request):
         if name in goldens.MODELS:
             model = goldens.MODELS[name].make()
         else:
@@ -73,7 +82,7 @@ def saved(tmp_path_factory):
 @pytest.fixture(scope="module")
 def in_a_fresh_process(saved):
     """What each predicts where nothing but `import mlora_tf` came before."""
-    (folder, _) = saved
+    (folder, predicted) = saved
     process = subprocess.run(
         [sys.executable, "-c", FRESH, folder],
         cwd=ROOT,
@@ -81,10 +90,10 @@ def in_a_fresh_process(saved):
         text=True,
     )
     assert process.returncode == 0, process.stderr
-    return {name: np.load(folder / f"{name}.fresh.npy") for name in NAMES}
+    return {name: np.load(folder / f"{name}.fresh.npy") for name in predicted}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_one
 def test_loaded_it_predicts_the_same_bits(name, saved):
     folder, predicted = saved
     model = keras.saving.load_model(folder / f"{name}.keras")
@@ -93,7 +102,7 @@ def test_loaded_it_predicts_the_same_bits(name, saved):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_one
 def test_a_fresh_process_predicts_the_same_bits(
     name, saved, in_a_fresh_process
 ):
@@ -101,7 +110,7 @@ def test_a_fresh_process_predicts_the_same_bits(
     np.testing.assert_array_equal(in_a_fresh_process[name], predicted[name])
 
 
-@pytest.mark.parametrize("name", goldens.MODELS)
+@every_model
 def test_a_saved_model_knows_its_paths_again(name, saved):
     # Adapters and resumed runs find their weights by path.
     (folder, _) = saved
@@ -114,11 +123,11 @@ def test_a_saved_model_knows_its_paths_again(name, saved):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(request, tmp_path_factory):
     """Every model beside its export, loaded again."""
     pairs = {}
-    for name, golden in goldens.MODELS.items():
-        model = golden.make()
+    for name in tested(request) & set(goldens.MODELS):
+        model = goldens.MODELS[name].make()
         folder = tmp_path_factory.mktemp("served")
         path = serving.export(model, goldens.SCHEMA, folder)
         pairs[name] = model, tf.saved_model.load(str(path))

@@ -1,0 +1,53 @@
+"""Experts that all domains share, and a gate per domain over them."""
+
+from typing import Any
+
+from keras import layers
+
+from mlora_tf.layers import DomainDense
+from mlora_tf.towers.tower import Hidden
+from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import domain_logit
+from mlora_tf.towers.tower import drop
+from mlora_tf.towers.tower import side_by_side
+
+
+def mmoe(
+    domain: Any,
+    num_domains: int,
+    hidden: Hidden,
+    *,
+    num_experts: int | None = None,
+) -> Tower:
+    """A multi-gate mixture of experts, with a gate and a logit per domain.
+
+    `sum_e softmax(x G_d + g_d)_e f_e(x)` (Ma et al., KDD 2018, eqs. 6 to 8),
+    where each expert `f_e` has all the hidden layers, as in STAR's section
+    4.1. The mixture is dense: every row is computed by every expert.
+
+    Args:
+        domain: The rows' domains, an integer tensor of shape `(batch,)`.
+        num_domains: How many domains there are.
+        hidden: The hidden layers of each expert.
+        num_experts: How many experts; None is one for each domain.
+
+    Raises:
+        ValueError: There is not at least one expert.
+    """
+    if num_experts is None:
+        num_experts = num_domains
+    if num_experts < 1:
+        raise ValueError(
+            f"num_experts must be at least 1. Received: {num_experts}"
+        )
+
+    def tower(x: Any) -> Any:
+        gate = DomainDense(
+            num_experts, num_domains, activation="softmax", name="gate.experts"
+        )(x, domain)
+        for i, units in enumerate(hidden.units):
+            x = side_by_side(x, num_experts, units, hidden, f"experts.{i}")
+            x = drop(x, hidden.dropout, i)
+        return layers.Dot(axes=1, name="mixture.experts")([gate, x])
+
+    return Tower(tower, domain_logit(domain, num_domains))

@@ -1,0 +1,92 @@
+"""STAR's tower: every layer's weights are shared ones times a domain's own."""
+
+from typing import Any
+
+from keras import layers
+
+from mlora_tf.layers import MLoRADense
+from mlora_tf.layers import StarDense
+from mlora_tf.towers.tower import Hidden
+from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import drop
+
+MLORA_FORMS = ("factorized", "parallel")
+
+
+def star(
+    domain: Any,
+    num_domains: int,
+    hidden: Hidden,
+    *,
+    mlora: str | None = None,
+    rank: int | None = None,
+    temperature: int = 32,
+    max_adapter_params: int | None = None,
+) -> Tower:
+    """A star topology network (STAR, section 3.4), the last layer included.
+
+    Its layers bear the names of the shared tower's, so that a trained shared
+    model's weights find their places by path.
+
+    Args:
+        domain: The rows' domains, an integer tensor of shape `(batch,)`.
+        num_domains: How many domains there are.
+        hidden: The hidden layers.
+        mlora: STAR + MLoRA, which the paper measures and whose wiring its
+            code never showed. "factorized": `W_d := 1 + A_d B_d` in each
+            hidden layer, which is how adapters reduce a specific network's
+            parameters (MLoRA, section 4.2). "parallel": a full `W_d`, and
+            beside it `x A_d B_d + b_d` before the activation, as its author
+            describes it. None is STAR.
+        rank: The adapters' rank; see `MLoRADense`, as for the next two.
+        temperature: Divides a layer's width to give its rank.
+        max_adapter_params: The most numbers of one domain's `A` and `B`.
+
+    Raises:
+        ValueError: There is no such form of `mlora`.
+    """
+    if mlora is not None and mlora not in MLORA_FORMS:
+        raise ValueError(
+            f"mlora must be None or one of {MLORA_FORMS}. Received: {mlora!r}"
+        )
+    adapter: dict[str, Any] = {
+        "rank": rank,
+        "temperature": temperature,
+        "max_adapter_params": max_adapter_params,
+    }
+
+    def tower(x: Any) -> Any:
+        for i, units in enumerate(hidden.units):
+            starred = StarDense(
+                units,
+                num_domains,
+                low_rank=mlora == "factorized",
+                kernel_initializer=hidden.initializer(),
+                name=f"hidden.{i}",
+                **(adapter if mlora == "factorized" else {}),
+            )(x, domain)
+            if mlora == "parallel":
+                beside = MLoRADense(
+                    units,
+                    num_domains,
+                    use_kernel=False,
+                    use_bias=False,
+                    name=f"adapter.{i}",
+                    **adapter,
+                )(x, domain)
+                starred = layers.Add(name=f"sum.{i}")([starred, beside])
+            x = layers.Activation(hidden.activation, name=f"activation.{i}")(
+                starred
+            )
+            x = drop(x, hidden.dropout, i)
+        return x
+
+    def logit(x: Any) -> Any:
+        return StarDense(
+            1,
+            num_domains,
+            kernel_initializer="glorot_normal",
+            name="logit.deep",
+        )(x, domain)
+
+    return Tower(tower, logit)
