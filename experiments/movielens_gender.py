@@ -11,15 +11,10 @@ isn't trained again. It takes about an hour on two cores. Writes
 the paper prints 80.15 (MLP) and 80.24 (DeepFM), 80.39 and 80.46 with MLoRA.
 """
 
-import concurrent.futures
 import dataclasses
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
@@ -27,8 +22,7 @@ from absl import flags
 from experiments import binary
 from experiments.provenance import ROOT
 from experiments.provenance import provenance
-from experiments.runs import RunError
-from mlora_tf.data import load
+from experiments.runner import Runner
 
 BACKBONES = ("mlp", "deepfm")
 DROPOUTS = (0.0, 0.2, 0.5)
@@ -72,21 +66,15 @@ class Run:
             f"{self.backbone}-{self.tower}-{self.preset}{rate}-seed{self.seed}"
         )
 
-    def command(self, data: str, folder: pathlib.Path) -> list[str]:
-        """The command that trains it, on one thread."""
+    @property
+    def flags(self) -> list[str]:
+        """The flags of `experiments.train` that train it."""
         rate = [] if self.dropout is None else [f"--dropout={self.dropout}"]
         return [
-            sys.executable,
-            "-m",
-            "experiments.train",
-            f"--data={data}",
-            f"--output={folder / self.name}",
             f"--backbone={self.backbone}",
             f"--tower={self.tower}",
             f"--preset={self.preset}",
             f"--seed={self.seed}",
-            "--threads=1",
-            "--noexport",
             *rate,
         ]
 
@@ -129,76 +117,6 @@ def main() -> None:
             runs.append(Run(backbone, "mlora", "release", seed))
         runner.train(runs)
         write_results(runner, chosen, seeds=seed + 1)
-
-
-class Runner:
-    """Trains runs in processes of their own, several at a time.
-
-    Args:
-        data: The prepared folder.
-        folder: Holds the runs' folders.
-        jobs: How many at a time.
-    """
-
-    def __init__(self, data: str, folder: pathlib.Path, jobs: int) -> None:
-        self.data = data
-        self.fingerprint = load(data).fingerprint
-        self.folder = folder
-        self.jobs = jobs
-
-    def metrics(self, run: Run) -> dict[str, Any] | None:
-        """A finished run's metrics; None if it isn't finished.
-
-        Raises:
-            RunError: It was trained on other data.
-        """
-        path = self.folder / run.name / "metrics.json"
-        if not path.is_file():
-            return None
-        if self.config(run)["data"] != self.fingerprint:
-            raise RunError(
-                f"{path.parent} was trained on other data than {self.data}: "
-                "choose another --runs."
-            )
-        return json.loads(path.read_text("utf-8"))
-
-    def config(self, run: Run) -> dict[str, Any]:
-        """A run's configuration."""
-        path = self.folder / run.name / "config.json"
-        return json.loads(path.read_text("utf-8"))
-
-    def train(self, runs: Iterable[Run]) -> None:
-        """Trains those that aren't finished; a failure ends everything."""
-        missing = [run for run in runs if self.metrics(run) is None]
-        began = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            pending = [pool.submit(self._train, run) for run in missing]
-            for done, future in enumerate(
-                concurrent.futures.as_completed(pending), start=1
-            ):
-                try:
-                    name = future.result()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-                left = (time.monotonic() - began) / done * (len(missing) - done)
-                print(
-                    f"{done}/{len(missing)} {name}, {left / 60:.0f} min left",
-                    file=sys.stderr,
-                    flush=True,
-                )
-
-    def _train(self, run: Run) -> str:
-        finished = subprocess.run(
-            run.command(self.data, self.folder),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if finished.returncode:
-            raise RunError(f"{run.name} failed:\n{finished.stderr[-3000:]}")
-        return run.name
 
 
 def choose_dropout(runner: Runner, backbone: str, tower: str) -> float:

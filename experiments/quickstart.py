@@ -131,7 +131,7 @@ def recipe(
     Base and MLoRA differ in nothing but the adapters: the base is phase one
     of the two.
     """
-    from mlora_tf.recipes import preset
+    from mlora_tf.presets import preset
 
     tuned = preset("tuned", "mlp", "mlora")
     return dataclasses.replace(
@@ -325,6 +325,7 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
 
     from mlora_tf import serving
     from mlora_tf.predictor import Predictor
+    from mlora_tf.schema import SparseFeature
 
     shops = np.linspace(0, log.schema.num_domains - 1, REQUEST_ROWS)
     chosen = [
@@ -357,6 +358,7 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
         words = [
             feature.vocabulary[rows.inputs[feature.name][i] - 1]
             for feature in log.schema.features
+            if isinstance(feature, SparseFeature)
         ]
         grid.add_row(
             log.schema.domains[rows.domain[i]],

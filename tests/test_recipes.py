@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from mlora_tf.recipes import PRESETS
+from mlora_tf.presets import PRESETS
+from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
-from mlora_tf.recipes import preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
