@@ -11,6 +11,7 @@ them most laws would hold of nothing.
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -108,18 +109,23 @@ class LayerGolden:
         numbers = rng.normal(size=shape)
         return numbers > -0.5 if dtype == "bool" else numbers.astype(dtype)
 
-    def symbolic(self) -> dict[str, Any]:
-        """Inputs of a functional model, in the order of the arguments."""
+    def symbolic(self, prefix: str = "") -> dict[str, Any]:
+        """Inputs of a functional model, in the order of the arguments.
+
+        With a prefix to their names they are without the domain's.
+        """
         # No bool: the replicas' first batch is added up.
         inputs = {
-            f"x{i or ''}": keras.Input(
-                shape,
-                dtype="int32" if dtype == "bool" else dtype,
-                name=f"x{i or ''}",
+            name: keras.Input(
+                shape, dtype="int32" if dtype == "bool" else dtype, name=name
             )
-            for i, (shape, dtype) in enumerate(self.arguments)
+            for name, (shape, dtype) in zip(
+                (f"{prefix}x{i or ''}" for i in itertools.count()),
+                self.arguments,
+                strict=False,
+            )
         }
-        if self.takes_domain:
+        if self.takes_domain and not prefix:
             inputs["domain"] = keras.Input((), dtype="int32", name="domain")
         return inputs
 

@@ -52,7 +52,7 @@ def predict(model, inputs):
     return goldens.outputs_of(model(inputs))
 
 
-def tested(request):
+def names_of(request):
     """The goldens that the tests of this session are about."""
     return {
         item.callspec.params["name"]
@@ -67,7 +67,7 @@ def saved(request, tmp_path_factory):
     """A folder with every golden saved, and what each predicted."""
     folder = tmp_path_factory.mktemp("saved")
     predicted = {}
-    for name in tested(request):
+    for name in names_of(request):
         if name in goldens.MODELS:
             model = goldens.MODELS[name].make()
         else:
@@ -126,7 +126,7 @@ def test_a_saved_model_knows_its_paths_again(name, saved):
 def served(request, tmp_path_factory):
     """Every model beside its export, loaded again."""
     pairs = {}
-    for name in tested(request) & set(goldens.MODELS):
+    for name in names_of(request) & set(goldens.MODELS):
         model = goldens.MODELS[name].make()
         folder = tmp_path_factory.mktemp("served")
         path = serving.export(model, goldens.SCHEMA, folder)
