@@ -70,6 +70,9 @@ def define_recipe_flags() -> None:
     flags.DEFINE_string(
         "tower_options", None, """As JSON: '{"mlora": "factorized"}'."""
     )
+    flags.DEFINE_bool(
+        "domain_field", None, "The domain is one of the embedded fields."
+    )
     flags.DEFINE_integer("embedding_dim", None, "Width of each embedding.")
     flags.DEFINE_float(
         "embedding_stddev", None, "Of the tables at the start; 0: U(-.05,.05)."
@@ -79,7 +82,7 @@ def define_recipe_flags() -> None:
         "optimizer",
         None,
         OPTIMIZERS,
-        "lazy_adam leaves alone what a batch doesn't have.",
+        "lazy_adam leaves alone the domains that a batch doesn't have.",
     )
     flags.DEFINE_float("learning_rate", None, "Adam's.")
     flags.DEFINE_float("adam_epsilon", None, "Adam's.")

@@ -48,11 +48,17 @@ class Runner:
         """A finished run's metrics; None if it isn't finished.
 
         Raises:
-            RunError: It was trained on other data.
+            RunError: It was trained on other data, or with other flags.
         """
         path = self.folder / run.name / "metrics.json"
         if not path.is_file():
             return None
+        flags = self._flags_file(run)
+        if flags.is_file() and json.loads(flags.read_text()) != run.flags:
+            raise RunError(
+                f"{path.parent} was trained with other flags than "
+                f"{' '.join(run.flags)}: choose another --runs."
+            )
         if self.config(run)["data"] != self.fingerprint:
             raise RunError(
                 f"{path.parent} was trained on other data than {self.data}: "
@@ -86,7 +92,11 @@ class Runner:
                     flush=True,
                 )
 
+    def _flags_file(self, run: Run) -> pathlib.Path:
+        return self.folder / f"{run.name}.flags.json"
+
     def _train(self, run: Run) -> str:
+        self._flags_file(run).write_text(json.dumps(run.flags), "utf-8")
         finished = subprocess.run(
             [
                 *(sys.executable, "-m", "experiments.train"),

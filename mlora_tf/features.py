@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from mlora_tf.schema_checks import SMALLEST
 from mlora_tf.schema_checks import SchemaError
-from mlora_tf.schema_checks import check_name
+from mlora_tf.schema_checks import check_input_name
 from mlora_tf.schema_checks import check_number
 from mlora_tf.schema_checks import check_positive
 from mlora_tf.schema_checks import check_tuple
@@ -186,7 +186,7 @@ class SequenceFeature:
                 f"Received: {short(self.pooling)}"
             )
         if self.pooling in TARGET_POOLINGS:
-            check_name(self.target, f"the target of {self.name!r}")
+            check_input_name(self.target, f"the target of {self.name!r}")
         elif self.target is not None:
             raise SchemaError(
                 f"the pooling of {self.name!r} is {self.pooling!r}, which has "
@@ -255,7 +255,7 @@ def from_dict(content: Any) -> Feature:
 
 
 def _check_feature_name(name: Any) -> None:
-    check_name(name, "a feature's name")
+    check_input_name(name, "a feature's name")
     if name == DOMAIN:
         raise SchemaError(
             f'a feature can\'t be named "{DOMAIN}": that is the name of the '
@@ -268,7 +268,7 @@ def _check_table(feature: SparseFeature | SequenceFeature) -> None:
     name = feature.name
     check_values(feature.vocabulary, f"the vocabulary of {name!r}")
     if feature.table is not None:
-        check_name(feature.table, f"the table of {name!r}")
+        check_input_name(feature.table, f"the table of {name!r}")
         if feature.table == DOMAIN:
             raise SchemaError(
                 f'the table of {name!r} can\'t be named "{DOMAIN}": that is '

@@ -19,6 +19,7 @@ from keras import layers
 
 from mlora_tf.layers import AttentionPooling
 from mlora_tf.layers import CheckedIds
+from mlora_tf.layers import CheckedNumbers
 from mlora_tf.layers import InterestEvolution
 from mlora_tf.layers import PretrainedEmbedding
 from mlora_tf.layers import SequenceMask
@@ -286,17 +287,22 @@ def _encode(feature: Feature, values: Tensor) -> _Column:
         return _Column(
             ids, feature.num_ids, feature.table_name, feature=feature
         )
+    values = CheckedNumbers(name, name=f"numbers.{name}")(values)
     if feature.boundaries is not None:
         buckets = layers.Discretization(
             list(feature.boundaries), name=f"buckets.{name}"
         )(values)
         size = len(feature.boundaries) + 1
         return _Column(buckets, size, name, feature=feature)
-    values = layers.Reshape((1,), name=f"column.{name}")(values)
+    # Scaled in full precision: half a one can't tell 1995 from 1996.
+    values = layers.Reshape((1,), dtype="float32", name=f"column.{name}")(
+        values
+    )
     if (feature.mean, feature.stddev) != (0.0, 1.0):
         values = layers.Rescaling(
             1 / feature.stddev,
             -feature.mean / feature.stddev,
+            dtype="float32",
             name=f"scaled.{name}",
         )(values)
     return _Column(values, 0, "", feature=feature)

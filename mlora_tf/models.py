@@ -43,8 +43,9 @@ def build_model(
     """Builds a click model for many domains.
 
     STAR is `build_model(schema, "mlp", "star", norm="partitioned",
-    auxiliary=True)`, and its paper's base
-    `build_model(schema, "mlp", "shared", norm="batch", auxiliary=True)`.
+    auxiliary=True)`, and its paper's Base `build_model(schema, "mlp",
+    "shared", norm="batch", auxiliary=True, hidden_units=(512, 256, 128, 64,
+    32, 16))`: seven layers with the last one.
 
     Args:
         schema: The features and the domains.
@@ -57,7 +58,8 @@ def build_model(
         dropout: Their rate of dropout.
         dropout_placement: "shared" or "output"; see `Hidden`.
         embedding_dim: Width of each field's embedding.
-        embedding_initializer: Draws the tables; None draws N(0, 1e-4).
+        embedding_initializer: Draws the tables; None draws N(0, 1e-4). One
+            with a seed of its own draws alike in all tables of a size.
         embedding_l2: L2 penalty on each whole table.
         domain_field: Whether the domain is one of the embedded fields.
         kernel_initializer: Draws the tower's kernels.
@@ -90,6 +92,11 @@ def build_model(
     >>> tuple(model(inputs)["ctr"].shape)
     (2, 1)
     """
+    if not isinstance(hidden_units, Sequence):
+        raise ValueError(
+            "hidden_units must be the widths of the hidden layers, such as "
+            f"(256, 128, 64). Received: {hidden_units!r}"
+        )
     make_logits = _lookup(BACKBONES, backbone, "backbone")
     make_tower = _lookup(TOWERS, tower, "tower")
     _lookup(NORMS, norm, "norm")

@@ -20,11 +20,12 @@ class Predictor:
     strategy it runs on the first replica, whose weights all replicas share.
 
     Args:
-        model: A model with integer inputs and an output `"ctr"`.
+        model: A model with an output `"ctr"`.
         batch_size: Rows per call.
 
     Call arguments:
-        inputs: Each input by name, arrays of shape `(rows,)`.
+        inputs: Each input by name, arrays of shape `(rows,)`, or
+            `(rows, max_length)` for a sequence.
 
     Returns:
         Probabilities, a `float32` array of shape `(rows,)`.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,11 @@ SCHEDULES = ("joint", "two_phase")
 OPTIMIZERS = ("adam", "lazy_adam")
 MONITORS = ("val_wauc", "val_macro_auc", "val_auc")
 CONTROLS = ("none", "shared_adapter", "bias_only", "train_on")
+CONTROL_OPTIONS: dict[str, dict[str, Any]] = {
+    "shared_adapter": {"shared_adapter": True},
+    "bias_only": {"rank": 0, "use_lora_bias": True},
+}
+"""The tower's options that a control of adapters sets."""
 
 
 class RecipeError(ValueError):
@@ -47,12 +53,13 @@ class Recipe:
         lora_bias: Whether adapters have a bias per domain.
         backbone_options: More arguments for the backbone, by name.
         tower_options: More arguments for the tower, by name.
+        domain_field: Whether the domain is one of the embedded fields.
         embedding_dim: Width of each field's embedding.
         embedding_stddev: Tables start at N(0, this); 0 draws Keras's
             U(-.05, .05).
         embedding_l2: L2 penalty on each whole table.
-        optimizer: "adam", or "lazy_adam", which leaves alone the rows and
-            the domains that a batch doesn't have.
+        optimizer: "adam", or "lazy_adam", which leaves alone the domains
+            that a batch doesn't have and, with `embedding_l2=0`, the ids.
         learning_rate: The optimizer's, in both phases.
         adam_epsilon: The optimizer's.
         batch_size: Rows per step, over all replicas.
@@ -85,6 +92,7 @@ class Recipe:
         default_factory=dict
     )
     tower_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    domain_field: bool = True
     embedding_dim: int = 8
     embedding_stddev: float = 1e-4
     embedding_l2: float = 1e-5
@@ -170,11 +178,18 @@ class Recipe:
 
     def _check_combination(self) -> None:
         adapters = self.tower == "mlora"
-        if self.control in ("shared_adapter", "bias_only") and not adapters:
+        if self.control in CONTROL_OPTIONS and not adapters:
             raise RecipeError(
                 f"control={self.control!r} changes adapters and needs "
                 f"tower='mlora'. Received: tower={self.tower!r}"
             )
+        control = CONTROL_OPTIONS.get(self.control, {})
+        for name in self.tower_options:
+            if name in control:
+                raise RecipeError(
+                    f"control={self.control!r} sets {name!r} itself. "
+                    f"Received: tower_options={dict(self.tower_options)}"
+                )
         train_on = self.control == "train_on"
         two_phase = self.schedule == "two_phase"
         if train_on and not (two_phase and self.tower == "shared"):
@@ -194,6 +209,17 @@ class Recipe:
                 f"pretrained shared one: {EXTENDS_SHARED}. "
                 f"Received: tower={self.tower!r}"
             )
+        starred = self.tower == "star" and "mlora" in self.tower_options
+        if self.max_adapter_params is not None and not (
+            self.tower in ("shared", "mlora") or starred
+        ):
+            raise RecipeError(
+                "max_adapter_params is about adapters: it needs "
+                "tower='mlora', or tower='star' with a form of STAR + MLoRA "
+                """as in tower_options={"mlora": "factorized"}. """
+                f"Received: tower={self.tower!r}, "
+                f"tower_options={dict(self.tower_options)}"
+            )
         if self.fresh_fraction and not two_phase:
             raise RecipeError(
                 "fresh_fraction keeps rows for a second phase and needs "
@@ -212,22 +238,21 @@ class Recipe:
         options = {
             name: value for name, value in values.items() if name in accepted
         }
-        if self.control == "shared_adapter":
-            options["shared_adapter"] = True
-        if self.control == "bias_only":
-            options |= {"rank": 0, "use_lora_bias": True}
-        return {**options, **self.tower_options}
+        control = CONTROL_OPTIONS.get(self.control, {})
+        return {**options, **control, **self.tower_options}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        content = dataclasses.asdict(self)
-        return {**content, "hidden_units": list(self.hidden_units)}
+        """JSON-ready values, as a file of JSON gives them back."""
+        content: dict[str, Any] = json.loads(
+            json.dumps(dataclasses.asdict(self))
+        )
+        return content
 
 
 def _check_options(
     what: str, make: Callable[..., Any], options: Mapping[str, Any]
 ) -> None:
-    """Checks that options are keyword arguments of a backbone or tower."""
+    """Checks options: keyword arguments of a backbone or tower, for JSON."""
     allowed = [
         name
         for name, parameter in inspect.signature(make).parameters.items()
@@ -239,3 +264,10 @@ def _check_options(
                 f"{what} of {make.__name__!r} must be among {allowed}. "
                 f"Received: {name!r}"
             )
+    try:
+        json.dumps(dict(options))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            f"{what} must be values that JSON can hold, since a run's folder "
+            f"tells its recipe ({error}). Received: {dict(options)}"
+        ) from None

@@ -60,8 +60,12 @@ class Schema:
         if not self.features:
             raise SchemaError("a schema needs at least one feature.")
         names = [feature.name for feature in self.features]
-        if len(set(names)) < len(names):
-            raise SchemaError(f"feature names must differ. Received: {names}")
+        # Signatures of exported models don't tell capitals from small letters.
+        if len({name.casefold() for name in names}) < len(names):
+            raise SchemaError(
+                "feature names must differ, and not in capitals alone. "
+                f"Received: {names}"
+            )
         self._check_tables()
         self._check_targets()
         check_name(self.domain_name, "the domain's name")

@@ -1,5 +1,6 @@
 """What schemas check: names, values and numbers, each with a clear error."""
 
+import re
 import reprlib
 from typing import Any
 
@@ -22,6 +23,19 @@ def get(content: Any, key: str, kind: type) -> Any:
             f"{key!r} must be a {kind.__name__}. Received: {short(value)}"
         )
     return value
+
+
+_INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+
+
+def check_input_name(name: Any, what: str) -> None:
+    """Checks that a name is one that a model's input and layers can have."""
+    # TensorFlow's scopes and signatures take no others.
+    if not isinstance(name, str) or not _INPUT_NAME.fullmatch(name):
+        raise SchemaError(
+            f"{what} must be an ASCII letter, then letters, digits and "
+            f"underscores. Received: {short(name)}"
+        )
 
 
 def check_name(name: Any, what: str) -> None:

@@ -29,10 +29,11 @@ def export(
 
     The layout is TensorFlow Serving's: `folder/1`, `folder/2` and so on. A
     version is written aside and renamed, so that a reader never sees half of
-    one. The signature `serving_default` takes each feature's ids and the
-    rows' domains, any mix of them, as `int32` of shape `(batch,)`, and
-    returns `ctr` of shape `(batch, 1)`. `assets.extra/schema.json` says what
-    the ids and domains mean.
+    one. The signature `serving_default` takes each feature in its `shape` and
+    `dtype` (ids are `int32` of shape `(batch,)`, numbers `float32`, sequences
+    `int32` of shape `(batch, max_length)` with -1 after the last id) and the
+    rows' domains, any mix of them, and returns `ctr` of shape `(batch, 1)`.
+    `assets.extra/schema.json` says what the ids and domains mean.
 
     Args:
         model: A model from `build_model`.

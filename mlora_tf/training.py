@@ -159,6 +159,7 @@ def _build(log: ClickLog, recipe: Recipe, tower: str) -> keras.Model:
             else "uniform"
         ),
         embedding_l2=recipe.embedding_l2,
+        domain_field=recipe.domain_field,
         vectors=log.vectors,
         backbone_options=recipe.backbone_options,
         tower_options=recipe.tower_arguments if tower == recipe.tower else {},

@@ -64,6 +64,9 @@ def freeze_backbone(model: keras.Model) -> None:
 def unfreeze(model: keras.Model) -> None:
     """Lets every weight train again; compile the model after it."""
     for layer in model._flatten_layers(include_self=False):
+        # Keras passes over a value that a layer has already, as one with
+        # adapters has, and leaves its frozen weights as they are.
+        layer.trainable = False
         layer.trainable = True
 
 
@@ -111,8 +114,9 @@ def add_domain(model: keras.Model) -> keras.Model:
     The old domains' weights are copied bit for bit. The new domain starts as
     the shared model: its adapters' `B` and bias are zero, its `W_p` is one,
     and where the domain is an embedded field or has statistics, its own are
-    the mean of the others'. Where domains share no network
-    (`shared_bottom`), it starts from the initializer. Add its
+    the mean of the others'. Layers that domains don't share (all of
+    `shared_bottom`'s, the gates and the logit of `mmoe`) start from their
+    initializers. Add its
     name to the schema as well: `dataclasses.replace(schema, domains=...)`.
 
     Args:

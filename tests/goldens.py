@@ -306,6 +306,9 @@ LAYERS = {
         dtype="int32",
         ids=(-1, 9),
     ),
+    "checked_numbers": LayerGolden(
+        layers.CheckedNumbers, {"feature": "price"}, row_shape=()
+    ),
     "compressed_interaction": _fields(
         layers.CompressedInteraction, sizes=(6, 4)
     ),
@@ -404,6 +407,15 @@ LAYERS = {
         )
         for mode in ("mean", "sum", "max")
     },
+    "side_by_side_dense": LayerGolden(
+        layers.SideBySideDense,
+        {"networks": 3, "units": 4, "activation": "elu"},
+        row_shape=(3, WIDTH),
+    ),
+    "side_by_side_dense-first": LayerGolden(
+        layers.SideBySideDense,
+        {"networks": 3, "units": 4, "kernel_initializer": "he_normal"},
+    ),
     "squeeze_excitation": _fields(layers.SqueezeExcitation, reduction_ratio=2),
     "star_dense": _star(),
     "star_dense-activation": _star(activation="relu"),

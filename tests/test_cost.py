@@ -590,8 +590,8 @@ def test_numbers_are_scaled_and_buckets_are_embedded():
     counted = cost(model)
     assert counted.embeddings == 3 * 4
     assert counted.shared == TOWER + 4  # a number times a vector
-    # Scaled, sorted into a bucket, and the product.
-    assert counted.flops == WORK + 1 + 1 + 2 * 4
+    # Both checked, scaled, sorted into a bucket, and the product.
+    assert counted.flops == WORK + 2 + 1 + 1 + 2 * 4
     hold(counted, model)
 
 
@@ -774,3 +774,21 @@ def test_tensorflow_counts_about_the_same_of_backbones(backbone):
     # fields in both orders. FiBiNET's einsum it can't count.
     model = build_model(SCHEMA, backbone, "shared")
     assert cost(model).flops == pytest.approx(profiled(model), rel=0.02)
+
+
+def test_every_kind_of_sequence_counts_in_a_built_model():
+    schema = Schema(
+        features=(
+            SparseFeature("item", (1, 2, 3)),
+            *(
+                SequenceFeature(
+                    pooling, (1, 2, 3), 4, pooling, "item", table="item"
+                )
+                for pooling in ("din", "dien")
+            ),
+        ),
+        domain_name="country",
+        domains=("fr", "it"),
+    )
+    model = small(schema=schema)
+    hold(cost(model), model)

@@ -1,5 +1,6 @@
 import doctest
 import importlib
+import inspect
 import pkgutil
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import mlora_tf
+from mlora_tf import layers
 
 MODULES = sorted(
     module.name
@@ -31,3 +33,11 @@ def test_there_are_examples_to_run():
         for test in finder.find(importlib.import_module(name))
     )
     assert examples > 20
+
+
+@pytest.mark.parametrize("name", layers.__all__)
+def test_every_layer_shows_how_it_is_used(name):
+    layer = getattr(layers, name)
+    if inspect.isabstract(layer) or not issubclass(layer, keras.layers.Layer):
+        return
+    assert ">>>" in layer.__doc__

@@ -6,7 +6,11 @@ import re
 
 import pytest
 
+from experiments import movielens_models
 from experiments import quickstart
+from mlora_tf import BACKBONES
+from mlora_tf import NORMS
+from mlora_tf import TOWERS
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -26,6 +30,45 @@ def test_ci_runs_exactly_readmes_second_command():
     assert [line for line in lines if re.search(pattern, line)] == [second]
     for command in (first, second):
         assert f"`{command}`" in read("BUILD.md")
+
+
+def test_readmes_python_runs():
+    blocks = re.findall(r"```python\n(.*?)```", read("README.md"), re.S)
+    runnable = [block for block in blocks if "data.load" not in block]
+    assert len(runnable) == len(blocks) - 1 > 0
+    for block in runnable:
+        names = {}
+        exec(compile(block, "README.md", "exec"), names)
+        assert names["model"].output["ctr"].shape == (None, 1)
+
+
+def test_readme_names_every_backbone_tower_and_norm():
+    text = read("README.md")
+    for name in (*BACKBONES, *TOWERS, *NORMS):
+        assert f"`{name}`" in text, name
+
+
+def test_builds_table_of_models_is_the_committed_one():
+    table = [
+        line
+        for line in (RESULTS / "movielens_models.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    assert len(table) == 2 + len(movielens_models.models())
+    assert "\n".join(table) in read("BUILD.md")
+
+
+def test_every_base_is_where_it_should_be_on_movielens():
+    # One far below would be a bug, not a finding.
+    result = json.loads((RESULTS / "movielens_models.json").read_text())
+    bases = {
+        row["backbone"]: row["test_wauc"]
+        for row in result["rows"]
+        if row["tower"] == "shared" and not row["variant"]
+    }
+    assert set(bases) == set(BACKBONES)
+    for backbone, wauc in bases.items():
+        assert 0.800 <= wauc <= 0.812, backbone
 
 
 @pytest.mark.parametrize("name", ["README.md", "BUILD.md"])

@@ -32,6 +32,7 @@ FLOORS = {
     "mlora_tf.towers": 2,
     "mlora_tf.backbones": 3,
     "mlora_tf.cost": 4,
+    "mlora_tf.flops": 4,
     "mlora_tf.models": 4,
     "mlora_tf.transform": 4,
     "mlora_tf.callbacks": 5,

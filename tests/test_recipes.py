@@ -1,57 +1,14 @@
 import dataclasses
+import json
 
 import pytest
 
-from mlora_tf.presets import PRESETS
-from mlora_tf.presets import preset
+from mlora_tf.backbones import BACKBONES
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
-
-
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("tower", ["shared", "mlora"])
-def test_every_preset_makes_a_recipe_for_either_arm(name, tower):
-    recipe = preset(name, "deepfm", tower)
-    assert (recipe.backbone, recipe.tower) == ("deepfm", tower)
-
-
-def test_arms_of_a_preset_differ_in_tower_and_schedule_alone():
-    for name in PRESETS:
-        base, mlora = (
-            preset(name, "mlp", "shared"),
-            preset(name, "mlp", "mlora"),
-        )
-        changed = dataclasses.replace(
-            mlora, tower=base.tower, schedule=base.schedule
-        )
-        assert changed == base
-
-
-def test_the_paper_preset_is_what_section_4_3_says():
-    recipe = preset("paper", "mlp", "mlora")
-    assert recipe.schedule == "two_phase"
-    assert recipe.hidden_units == (256, 128, 64)
-    assert (recipe.dropout, recipe.temperature) == (0.5, 32)
-    assert (recipe.embedding_dim, recipe.batch_size) == (8, 1024)
-    assert recipe.learning_rate == 1e-3
-
-
-@pytest.mark.parametrize(
-    ("backbone", "temperature"), [("mlp", 16), ("deepfm", 32)]
-)
-def test_the_release_preset_has_the_published_temperatures(
-    backbone, temperature
-):
-    recipe = preset("release", backbone, "mlora")
-    assert recipe.temperature == temperature
-    assert (recipe.schedule, recipe.batches) == ("joint", "per_domain")
-    assert recipe.monitor == "val_macro_auc"
-    assert recipe.rollback
-
-
-def test_an_unknown_preset_is_refused_with_the_list():
-    with pytest.raises(RecipeError, match="'paper', 'release', 'tuned'"):
-        preset("papr", "mlp", "mlora")
+from mlora_tf.towers import EXTENDS_SHARED
+from mlora_tf.towers import NORMS
+from mlora_tf.towers import TOWERS
 
 
 @pytest.mark.parametrize(
@@ -77,6 +34,35 @@ def test_an_unknown_preset_is_refused_with_the_list():
         ({"embedding_l2": -1.0}, "embedding_l2 must not be negative"),
         ({"embedding_stddev": -1.0}, "embedding_stddev must not be negative"),
         ({"hidden_units": (8, 0)}, "hidden_units"),
+        ({"backbone": "fm"}, r"backbone must be one of .*'xdeepfm'\).*'fm'"),
+        ({"tower": "lora"}, r"tower must be one of .*'mulann'\).*'lora'"),
+        ({"norm": "pn"}, r"norm must be one of .*'partitioned'\).*'pn'"),
+        ({"optimizer": "sgd"}, r"one of \('adam', 'lazy_adam'\).*'sgd'"),
+        ({"max_adapter_params": 0}, "max_adapter_params must be at least 1"),
+        ({"tower": "star", "control": "bias_only"}, "needs tower='mlora'"),
+        (
+            {"control": "bias_only", "tower_options": {"rank": 4}},
+            "control='bias_only' sets 'rank' itself",
+        ),
+        (
+            {
+                "control": "shared_adapter",
+                "tower_options": {"shared_adapter": False},
+            },
+            "control='shared_adapter' sets 'shared_adapter' itself",
+        ),
+        (
+            {"tower": "star", "max_adapter_params": 1024},
+            "max_adapter_params is about adapters.*tower='star'",
+        ),
+        (
+            {"tower": "mmoe", "max_adapter_params": 1024},
+            "max_adapter_params is about adapters.*tower='mmoe'",
+        ),
+        (
+            {"tower_options": {"lora_regularizer": object()}},
+            r"tower_options must be values that JSON can hold.*\(Object of",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(values, message):
@@ -84,9 +70,107 @@ def test_what_does_not_go_together_is_refused(values, message):
         Recipe(**values)
 
 
+@pytest.mark.parametrize("tower", TOWERS)
+def test_two_phases_need_a_tower_that_extends_the_shared_one(tower):
+    if tower in EXTENDS_SHARED:
+        assert Recipe(tower=tower, schedule="two_phase").tower == tower
+        return
+    said = (
+        "no adapters for a second phase"
+        if tower == "shared"
+        else rf"\('mlora', 'star'\). Received: tower='{tower}'"
+    )
+    with pytest.raises(RecipeError, match=said):
+        Recipe(tower=tower, schedule="two_phase")
+
+
 def test_controls_reach_the_tower():
     for bias in (True, False):  # the paper's preset has none
-        bias_only = Recipe(control="bias_only", lora_bias=bias).tower_options
-        assert (bias_only["rank"], bias_only["use_lora_bias"]) == (0, True)
-    assert Recipe(control="shared_adapter").tower_options["shared_adapter"]
-    assert Recipe(tower="shared").tower_options == {}
+        recipe = Recipe(control="bias_only", lora_bias=bias)
+        arguments = recipe.tower_arguments
+        assert (arguments["rank"], arguments["use_lora_bias"]) == (0, True)
+    recipe = Recipe(control="shared_adapter")
+    assert recipe.tower_arguments["shared_adapter"]
+    assert Recipe(tower="shared").tower_arguments == {}
+
+
+def test_a_tower_gets_what_it_takes_and_its_own_options_last():
+    recipe = Recipe(temperature=8, max_adapter_params=1024, lora_bias=False)
+    assert recipe.tower_arguments == {
+        "temperature": 8,
+        "max_adapter_params": 1024,
+        "use_lora_bias": False,
+    }
+    star = dataclasses.replace(
+        recipe, tower="star", tower_options={"mlora": "parallel", "rank": 2}
+    )
+    assert star.tower_arguments == {
+        "temperature": 8,
+        "max_adapter_params": 1024,
+        "use_lora_bias": False,
+        "mlora": "parallel",
+        "rank": 2,
+    }
+    mmoe = Recipe(tower="mmoe", tower_options={"num_experts": 2})
+    assert mmoe.tower_arguments == {"num_experts": 2}
+    own = dataclasses.replace(recipe, tower_options={"temperature": 4})
+    assert own.tower_arguments["temperature"] == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "allowed"),
+    [
+        (
+            {"backbone": "dcn", "backbone_options": {"layers": 3}},
+            r"backbone_options of 'dcn' must be among "
+            r"\['num_layers', 'parameterization'\]. Received: 'layers'",
+        ),
+        (
+            {"backbone": "mlp", "backbone_options": {"fields": 3}},
+            r"backbone_options of 'mlp' must be among \[\]",
+        ),
+        (
+            {"tower": "mmoe", "tower_options": {"experts": 3}},
+            r"tower_options of 'mmoe' must be among \['num_experts'\]",
+        ),
+        # What every tower is given by position is no option.
+        (
+            {"tower": "mmoe", "tower_options": {"num_domains": 3}},
+            r"\['num_experts'\]. Received: 'num_domains'",
+        ),
+        ({"tower_options": {"hidden": 1}}, r"\[.*'rank'.*\].*'hidden'"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_those_allowed(values, allowed):
+    with pytest.raises(RecipeError, match=allowed):
+        Recipe(**values)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("auxiliary", [True, False])
+def test_every_backbone_meets_every_tower_in_a_recipe(norm, auxiliary):
+    for backbone in BACKBONES:
+        for tower in TOWERS:
+            recipe = Recipe(
+                backbone=backbone, tower=tower, norm=norm, auxiliary=auxiliary
+            )
+            content = json.loads(json.dumps(recipe.to_dict()))
+            assert content["norm"] == norm
+            assert content["auxiliary"] == auxiliary
+
+
+def test_a_recipe_is_what_a_file_of_it_gives_back():
+    # What is compared when a run goes on, and has been in a file before.
+    recipe = Recipe(
+        backbone="xdeepfm",
+        backbone_options={"cin_sizes": (6, 4)},
+        tower_options={"rank": 2},
+        max_adapter_params=1024,
+        optimizer="lazy_adam",
+    )
+    content = recipe.to_dict()
+    assert json.loads(json.dumps(content)) == content
+    assert content["backbone_options"] == {"cin_sizes": [6, 4]}
+    assert content["hidden_units"] == [256, 128, 64]
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    assert list(content) == fields

@@ -14,7 +14,7 @@ from mlora_tf.schema import SparseFeature
 SCHEMA = Schema(
     features=(
         SparseFeature("user", (3, -1, 2**60)),
-        SparseFeature("mot_clé", ("stylo", "", "钢笔", '"\\\n')),
+        SparseFeature("mot_cle", ("stylo", "", "钢笔", '"\\\n')),
     ),
     domain_name="country",
     domains=("fr", "it", "2"),
@@ -86,7 +86,7 @@ def test_the_json_says_its_format():
             {"kind": "sparse", "name": "user", "vocabulary": [3, -1, 2**60]},
             {
                 "kind": "sparse",
-                "name": "mot_clé",
+                "name": "mot_cle",
                 "vocabulary": ["stylo", "", "钢笔", '"\\\n'],
             },
         ],
@@ -186,7 +186,7 @@ def test_the_order_of_features_and_domains_is_part_of_a_schema():
 
 def test_every_vocabulary_has_one_id_more_for_the_unknown():
     assert SCHEMA.features[0].num_ids == 4
-    assert SCHEMA.num_ids == {"user": 4, "mot_clé": 5, "domain": 3}
+    assert SCHEMA.num_ids == {"user": 4, "mot_cle": 5, "domain": 3}
     assert list(SCHEMA.num_ids)[-1] == "domain"
     assert SCHEMA.num_domains == 3
 
@@ -194,7 +194,7 @@ def test_every_vocabulary_has_one_id_more_for_the_unknown():
 def test_inputs_are_the_features_in_order_and_then_the_domain():
     names = [feature.name for feature in KINDS.features]
     assert KINDS.input_names == (*names, "domain")
-    assert SCHEMA.input_names == ("user", "mot_clé", "domain")
+    assert SCHEMA.input_names == ("user", "mot_cle", "domain")
 
 
 def test_only_sparse_features_and_the_domain_have_one_id_a_row():
@@ -209,7 +209,7 @@ def test_only_sparse_features_and_the_domain_have_one_id_a_row():
 def test_shared_tables_count_once():
     assert KINDS.tables == {"item": 4, "words": 3, "text": 3, "user": 2}
     assert KINDS.vectors == {"item": 4, "user": 2}
-    assert SCHEMA.tables == {"user": 4, "mot_clé": 5}
+    assert SCHEMA.tables == {"user": 4, "mot_cle": 5}
     assert SCHEMA.vectors == {}
 
 
@@ -267,26 +267,51 @@ def test_a_schema_does_not_change():
 @pytest.mark.parametrize(
     "name", ["", "two words", "a-b", "1st", None, 7, "a/b"]
 )
-def test_a_name_that_is_no_identifier_raises(name):
+def test_a_name_that_no_input_can_have_raises(name):
     for make in (
         lambda: SparseFeature(name, (1,)),
         lambda: DenseFeature(name),
         lambda: SequenceFeature(name, (1,), 2),
     ):
-        with pytest.raises(SchemaError, match="a feature's name must be an id"):
+        with pytest.raises(
+            SchemaError, match="a feature's name must be an ASC"
+        ):
             make()
     if name is not None:
         for make in (
             lambda: SparseFeature("item", (1,), table=name),
             lambda: SequenceFeature("item", (1,), 2, table=name),
         ):
-            said = "the table of 'item' must be an identifier"
+            said = "the table of 'item' must be an ASCII letter"
             with pytest.raises(SchemaError, match=said):
                 make()
     with pytest.raises(SchemaError, match="the domain's name must be an ident"):
         dataclasses.replace(SCHEMA, domain_name=name)
     with pytest.raises(SchemaError, match="the label's name must be an ident"):
         dataclasses.replace(SCHEMA, label=name)
+
+
+@pytest.mark.parametrize("name", ["größe", "_item", "é"])
+def test_what_tensorflow_cannot_name_is_no_feature(name):
+    # Its scopes refuse the first, its signatures the second.
+    with pytest.raises(SchemaError, match="must be an ASCII letter"):
+        SparseFeature(name, (1,))
+    assert dataclasses.replace(SCHEMA, domain_name=name).domain_name == name
+
+
+def test_names_that_differ_in_capitals_alone_are_one_name():
+    twice = (SparseFeature("Item", (1,)), SparseFeature("item", (2,)))
+    with pytest.raises(SchemaError, match="not in capitals alone"):
+        dataclasses.replace(SCHEMA, features=twice)
+
+
+def test_a_table_is_not_named_as_a_dense_feature():
+    features = (
+        DenseFeature("age", boundaries=(18.0,)),
+        SparseFeature("item", (1,), table="age"),
+    )
+    with pytest.raises(SchemaError, match=r"as a dense feature.*age"):
+        dataclasses.replace(SCHEMA, features=features)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +426,7 @@ def test_a_plain_pooling_has_no_target(pooling):
 @pytest.mark.parametrize("pooling", ["din", "dien"])
 @pytest.mark.parametrize("target", [None, "two words", 1])
 def test_din_and_dien_have_a_target(pooling, target):
-    said = "the target of 'words' must be an identifier"
+    said = "the target of 'words' must be an ASCII letter"
     with pytest.raises(SchemaError, match=said):
         SequenceFeature("words", (1,), 2, pooling, target=target)
 
@@ -570,8 +595,8 @@ HOSTILE = {
         one_feature(SEQUENCE, table=3),
         "table of 'words'",
     ),
-    "a path for a table": (one_feature(SEQUENCE, table="../x"), "identifier"),
-    "an empty table": (one_feature(SEQUENCE, table=""), "identifier"),
+    "a path for a table": (one_feature(SEQUENCE, table="../x"), "ASCII letter"),
+    "an empty table": (one_feature(SEQUENCE, table=""), "ASCII letter"),
     "false for a dimension": (one_feature(SEQUENCE, vectors=False), "positive"),
     "a target from nowhere": (
         one_feature(SEQUENCE, pooling="din", target="x"),
@@ -595,7 +620,7 @@ HOSTILE = {
     "null for a stddev": (one_feature(DENSE, stddev=None), "Received: None"),
     "a kind of another kind": (feature(kind=[]), "'kind' must be a str"),
     "a number for a name": (feature(name=5), "'name' must be a str"),
-    "a path for a name": (feature(name="../../etc"), "must be an identifier"),
+    "a path for a name": (feature(name="../../etc"), "must be an ASCII letter"),
     "a text vocabulary": (feature(vocabulary="abc"), "in JSON: a list"),
     "no vocabulary": (feature(vocabulary=None), "'vocabulary' is missing"),
     "lists in a vocabulary": (feature(vocabulary=[[1]]), r"\['list'\]"),

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_prep import features
+from data_prep import folder as prepared_folder
 from mlora_tf import data
 from mlora_tf import training
 from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.callbacks import TrainingError
+from mlora_tf.optimizers import LazyAdam
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
+from mlora_tf.towers import EXTENDS_SHARED
+from mlora_tf.towers import TOWERS
 from mlora_tf.transform import domain_variables
 from tests import clicks
 
@@ -123,6 +128,262 @@ def test_both_arms_start_from_the_same_weights(log, tmp_path):
         )
     for path, value in starts["shared"].items():
         np.testing.assert_array_equal(starts["mlora"][path], value)
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """What each phase would start from, by its name: nothing trains."""
+    weights_of = {}
+
+    def fit_phase(name, model, *args, **kwargs):
+        weights_of[name] = weights(model)
+        return training.Phase(name, model, 0.5, 0, [])
+
+    monkeypatch.setattr(training, "fit_phase", fit_phase)
+    return weights_of
+
+
+@pytest.mark.parametrize("tower", sorted(set(TOWERS) - {"shared"}))
+def test_every_tower_starts_from_the_bases_weights(
+    log, tmp_path, starts, tower
+):
+    changes = {"backbone": "deepfm", "norm": "partitioned", "auxiliary": True}
+    train(log, tmp_path, tower="shared", **changes)
+    base = starts["joint"]
+    train(log, tmp_path, tower=tower, **changes)
+    model = starts["joint"]
+    for path in set(base) & set(model):
+        np.testing.assert_array_equal(base[path], model[path], err_msg=path)
+    for name in ("user", "item", "domain"):
+        assert f"embedding.{name}/embeddings" in model
+        assert f"first_order.{name}/embeddings" in model
+    assert {"auxiliary.0/kernel", "logit.auxiliary/kernel"} < set(model)
+    if tower in EXTENDS_SHARED or tower == "mulann":
+        assert set(base) < set(model)
+    else:
+        assert "hidden.0/kernel" not in model
+
+
+@pytest.mark.parametrize("tower", EXTENDS_SHARED)
+def test_a_second_phase_starts_from_the_first_ones_model(
+    log, tmp_path, starts, tower
+):
+    (_, adapted) = train(
+        log, tmp_path, tower=tower, schedule="two_phase", norm="partitioned"
+    )
+    for path, value in starts["pretrain"].items():
+        np.testing.assert_array_equal(starts["adapters"][path], value)
+    left = {variable.path for variable in adapted.model.trainable_variables}
+    assert left == {
+        variable.path
+        for variable in domain_variables(adapted.model)
+        if "norm" not in variable.path
+    }
+
+
+def test_star_trains_whole(log, tmp_path):
+    (phase,) = train(
+        log,
+        tmp_path,
+        tower="star",
+        norm="partitioned",
+        auxiliary=True,
+        max_epochs=4,
+        learning_rate=1e-2,
+    )
+    assert phase.best > 0.55
+    model = phase.model
+    assert (model.get_layer("norm.deep").num_updates.numpy() > 0).all()
+    for path, value in weights(model).items():
+        if path.endswith("domain_kernel"):
+            # Each domain has left the shared model, in a way of its own.
+            assert (np.abs(value - 1).max(axis=(1, 2)) > 0).all()
+            assert (value[0] != value[1]).any()
+        if path.startswith("logit.auxiliary"):
+            assert value.any()
+
+
+class KilledError(Exception):
+    """Ends a run in the midst of an epoch."""
+
+
+class Killer(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 1:
+            raise KilledError
+
+
+def test_a_star_run_that_was_killed_ends_as_an_uninterrupted_one(log, tmp_path):
+    changes = {
+        "tower": "star",
+        "norm": "partitioned",
+        "auxiliary": True,
+        "dropout": 0.2,
+        "optimizer": "lazy_adam",
+        "hidden_units": (8,),
+        "max_epochs": 3,
+        "patience": 3,
+    }
+    (whole,) = train(log, tmp_path / "whole", **changes)
+    killed = dataclasses.replace(RECIPE, **changes)
+    with pytest.raises(KilledError):
+        training.train(
+            log,
+            killed,
+            tf.distribute.get_strategy(),
+            state_folder=tmp_path / "killed",
+            phase_callbacks=lambda name, steps: [Killer()],
+        )
+    (resumed,) = train(log, tmp_path / "killed", **changes)
+    assert len(resumed.history) == 3
+    for logs, expected in zip(resumed.history, whole.history, strict=True):
+        assert {k: v for k, v in logs.items() if "seconds" not in k} == {
+            k: v for k, v in expected.items() if "seconds" not in k
+        }
+    for path, value in weights(whole.model).items():
+        np.testing.assert_array_equal(
+            weights(resumed.model)[path], value, err_msg=path
+        )
+    for mine, other in zip(
+        whole.model.optimizer.variables,
+        resumed.model.optimizer.variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_the_optimizer_is_the_recipes(log, tmp_path):
+    (phase,) = train(
+        log, tmp_path, optimizer="lazy_adam", embedding_l2=0.0, max_epochs=1
+    )
+    assert type(phase.model.optimizer) is LazyAdam
+    assert phase.model.optimizer.epsilon == RECIPE.adam_epsilon
+    assert np.isfinite(phase.history[0]["loss"])
+    for variable in domain_variables(phase.model):
+        assert variable.per_domain
+
+
+@pytest.mark.parametrize("domain_field", [True, False])
+def test_a_recipe_says_whether_the_domain_is_a_field(log, domain_field):
+    recipe = dataclasses.replace(RECIPE, domain_field=domain_field)
+    paths = weights(training.build(log, recipe))
+    assert ("embedding.domain/embeddings" in paths) == domain_field
+
+
+@pytest.fixture(scope="module")
+def kinds_log(tmp_path_factory):
+    """A log with features of each kind; brands and histories tell clicks."""
+    rng = np.random.default_rng(0)
+    rows, items = 1200, 20
+    item = rng.integers(0, items, rows)
+    domain = rng.choice(2, rows, p=[0.7, 0.3])
+    price = rng.normal(50, 20, rows)
+    lengths = rng.integers(0, 5, rows)
+    taste = rng.normal(size=(2, items))[domain, item] + (price - 50) / 20
+    output = tmp_path_factory.mktemp("data") / "kinds"
+    names = [f"item {i}" for i in range(items)]
+    prepared_folder.write(
+        output,
+        prepared_folder.Prepared(
+            dataset="test",
+            options={},
+            seed=0,
+            sources={},
+            features=[
+                features.sparse("item", names, vectors=5),
+                features.dense("price", mean=50, stddev=20),
+                features.dense("age", boundaries=[20, 40]),
+                features.sequence(
+                    "seen",
+                    names,
+                    4,
+                    pooling="din",
+                    target="item",
+                    table="item",
+                    vectors=5,
+                ),
+                features.sequence("tags", ["a", "b"], 4),
+            ],
+            domain_name="shop",
+            domains=("books", "toys"),
+            columns={
+                "item": item + 1,
+                "price": price,
+                "age": rng.integers(10, 60, rows),
+                "seen": features.lists(
+                    rng.integers(1, items + 1, lengths.sum()), lengths
+                ),
+                "tags": features.lists(
+                    rng.integers(0, 3, lengths.sum()), lengths
+                ),
+                "domain": domain,
+                "label": (rng.random(rows) < 1 / (1 + np.exp(-2 * taste))),
+            },
+            split=prepared_folder.stratified_split(
+                rng.integers(0, 2, rows), domain, (0.6, 0.2, 0.2), 0
+            ),
+            vectors={"item": rng.normal(size=(items + 1, 5)).astype("float32")},
+        ),
+    )
+    return data.load(output)
+
+
+def test_features_of_every_kind_train(kinds_log, tmp_path):
+    changes = {"max_epochs": 6, "learning_rate": 2e-2, "embedding_dim": 4}
+    (phase,) = train(kinds_log, tmp_path, **changes)
+    assert phase.best > 0.65
+    final = weights(phase.model)
+    np.testing.assert_array_equal(
+        final["embedding.item/vectors"], kinds_log.vectors["item"]
+    )
+    assert final["projection.item/kernel"].shape == (5, 4)
+    (again,) = train(kinds_log, tmp_path, **changes)
+    for path, value in weights(again.model).items():
+        np.testing.assert_array_equal(value, final[path])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"tower": "mmoe", "tower_options": {"num_experts": 0}},
+            "num_experts must be an integer of at least",
+        ),
+        (
+            {"tower": "star", "tower_options": {"mlora": "both"}},
+            r"'factorized', 'parallel'.*'both'",
+        ),
+        (
+            {"tower": "star", "tower_options": {"rank": 2}},
+            r"rank and max_adapter_params are for STAR \+ MLoRA",
+        ),
+        ({"max_adapter_params": 1}, "raise max_adapter_params"),
+        (
+            {"backbone": "dcn", "backbone_options": {"num_layers": 0}},
+            "num_layers must be an integer of at least 1",
+        ),
+        (
+            {"backbone": "pnn", "backbone_options": {"inner": False}},
+            "inner, outer or both",
+        ),
+        (
+            {"backbone": "xdeepfm", "backbone_options": {"cin_sizes": 4}},
+            "'int' object is not iterable",
+        ),
+        ({"dropout_placement": "input"}, "dropout_placement must be one of"),
+        ({"hidden_units": (8, 2.5)}, r"units\[1\] must be an integer"),
+    ],
+)
+def test_a_recipe_that_cannot_be_built_says_so_in_one_line(
+    log, tmp_path, changes, said
+):
+    with pytest.raises(RecipeError, match=said) as error:
+        train(log, tmp_path, **changes)
+    assert len(str(error.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_phase_is_not_trained_again(log, tmp_path):

@@ -8,12 +8,13 @@ from mlora_tf.transform import domain_layers
 from mlora_tf.transform import domain_variables
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
+from mlora_tf.transform import unfreeze
 from tests import goldens
 
 
 def model_of(backbone="mlp", tower="mlora", **changes):
     golden = goldens.ModelGolden(backbone, tower)
-    return golden.make(hidden_units=(8, 4), **changes)
+    return golden.make(**{"hidden_units": (8, 4), **changes})
 
 
 def two_layers(**config):
@@ -117,6 +118,46 @@ def test_a_model_that_only_its_embedding_knows_the_domain_of_is_not_frozen():
     assert trainable(model) == before
 
 
+@pytest.mark.parametrize("tower", ["mlora", "star"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "partitioned"])
+def test_a_norm_is_frozen_whole_with_its_statistics(tower, norm):
+    model = model_of(tower=tower, norm=norm)
+    freeze_backbone(model)
+    assert not model.get_layer("norm.deep").trainable
+    assert not [path for path in trainable(model) if "norm" in path]
+    before = goldens.arrays(model)
+    model.compile("sgd", {"ctr": "binary_crossentropy"}, run_eagerly=True)
+    batch = goldens.rows_of(), {"ctr": goldens.labels()}
+    model.fit(*batch, verbose=0)
+    after = goldens.arrays(model)
+    moved = {path for path in before if (before[path] != after[path]).any()}
+    assert moved == trainable(model)
+    # In training too it normalizes as in inference.
+    inputs = goldens.rows_of(seed=5)
+    np.testing.assert_array_equal(
+        model(inputs, training=True)["ctr"], model(inputs)["ctr"]
+    )
+
+
+def test_a_norms_weights_per_domain_are_none_to_train_alone():
+    model = model_of(tower="shared", norm="partitioned")
+    assert len(domain_variables(model)) == 5
+    before = trainable(model)
+    with pytest.raises(ValueError, match="'mlp_shared' has no per-domain"):
+        freeze_backbone(model)
+    assert trainable(model) == before
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "partitioned"])
+def test_unfrozen_all_trains_again_but_for_statistics(norm):
+    model = model_of(tower="star", norm=norm)
+    before = trainable(model)
+    freeze_backbone(model)
+    assert trainable(model) < before
+    unfreeze(model)
+    assert trainable(model) == before
+
+
 # --- Initializing from another model -----------------------------------------
 
 
@@ -180,6 +221,40 @@ def test_an_adapted_model_cannot_initialize_a_shared_one():
         initialize_from(model_of(tower="shared"), model_of())
 
 
+@pytest.mark.parametrize(
+    "tower", ["shared_bottom", "mmoe", "ple", "cross_stitch"]
+)
+def test_partly_a_model_takes_what_it_has_a_place_for(tower):
+    changes = {"norm": "partitioned", "auxiliary": True}
+    base = model_of("deepfm", "shared", **changes)
+    model = model_of("deepfm", tower, seed=1, **changes)
+    before, source = goldens.arrays(model), goldens.arrays(base)
+    with pytest.raises(ValueError, match=r"'hidden\.0/kernel'.*None"):
+        initialize_from(model, base)
+    initialize_from(model, base, partly=True)
+    after = goldens.arrays(model)
+    copied = set(source) & set(before)
+    assert {path.partition("/")[0] for path in copied} == {
+        *(f"embedding.{name}" for name in ("item", "shop", "domain")),
+        *(f"first_order.{name}" for name in ("item", "shop", "domain")),
+        *("norm.deep", "auxiliary.0", "logit.auxiliary"),
+    }
+    for path, value in after.items():
+        expected = source if path in copied else before
+        np.testing.assert_array_equal(value, expected[path])
+
+
+def test_partly_is_no_leave_for_another_shape():
+    base = model_of(tower="shared", embedding_dim=3)
+    model = model_of(tower="mmoe", seed=1)
+    before = goldens.arrays(model)
+    said = r"'embedding.item/embeddings' of shape \(8, 3\).*\(8, 4\)"
+    with pytest.raises(ValueError, match=said):
+        initialize_from(model, base, partly=True)
+    for path, value in goldens.arrays(model).items():
+        np.testing.assert_array_equal(value, before[path])
+
+
 # --- Adding a domain ---------------------------------------------------------
 
 
@@ -233,3 +308,86 @@ def test_a_frozen_model_is_not_half_frozen_with_a_domain_more():
     grown = add_domain(model)
     adapters = {variable.path for variable in domain_variables(grown)}
     assert trainable(grown) in (adapters, set(goldens.arrays(grown)))
+
+
+def grown_weights(model):
+    """Weights before and after, and the new slices of those that grew."""
+    before, after = goldens.arrays(model), goldens.arrays(add_domain(model))
+    new = {}
+    for path, value in before.items():
+        np.testing.assert_array_equal(after[path][: len(value)], value)
+        if after[path].shape != value.shape:
+            assert after[path].shape == (4, *value.shape[1:])
+            new[path] = after[path][3]
+    return before, new
+
+
+def test_an_added_domains_star_is_the_shared_network():
+    model = model_of(tower="star")
+    _, new = grown_weights(model)
+    grown = {"domain_kernel": 1.0, "domain_bias": 0.0}
+    assert set(new) == {"embedding.domain/embeddings"} | {
+        f"{layer}/{name}"
+        for layer in ("hidden.0", "hidden.1", "logit.deep")
+        for name in grown
+    }
+    for path, value in new.items():
+        if "embedding" not in path:
+            start = grown[path.rpartition("/")[2]]
+            np.testing.assert_array_equal(value, value * 0 + start)
+
+
+@pytest.mark.parametrize("tower", ["shared", "star"])
+def test_an_added_domains_statistics_are_the_mean_of_the_others(tower):
+    before, new = grown_weights(model_of(tower=tower, norm="partitioned"))
+    for name in ("moving_mean", "moving_variance"):
+        path = f"norm.deep/{name}"
+        mean = before[path].mean(axis=0)
+        np.testing.assert_allclose(new[path], mean, rtol=1e-5)
+    # Its scale and shift are the shared ones; it has had no update.
+    assert (new["norm.deep/domain_gamma"] == 1).all()
+    assert not new["norm.deep/domain_beta"].any()
+    assert new["norm.deep/num_updates"] == 0
+
+
+def test_an_added_domain_has_a_row_in_the_auxiliary_network():
+    model = model_of(tower="star", auxiliary=True, domain_field=False)
+    before, new = grown_weights(model)
+    path = "auxiliary.domain/embeddings"
+    np.testing.assert_allclose(new[path], before[path].mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tower", "layers"),
+    [
+        ("shared_bottom", ["hidden.0", "hidden.1", "logit.deep"]),
+        ("mmoe", ["gate.experts", "logit.deep"]),
+    ],
+)
+def test_an_added_domain_of_its_own_network_is_drawn(tower, layers):
+    _, new = grown_weights(model_of(tower=tower))
+    assert set(new) == {"embedding.domain/embeddings"} | {
+        f"{layer}/{name}"
+        for layer in layers
+        for name in ("domain_kernel", "domain_bias")
+    }
+    for layer in layers:
+        assert (new[f"{layer}/domain_kernel"] != 0).all()
+        assert not new[f"{layer}/domain_bias"].any()
+
+
+@pytest.mark.parametrize(
+    ("tower", "layer"),
+    [
+        ("ple", "extraction.0"),
+        ("cross_stitch", "own.network"),
+        ("mulann", "loss.domain"),
+    ],
+)
+def test_domains_made_for_one_another_say_which_layer_cannot_grow(tower, layer):
+    said = (
+        f"'mlp_{tower}' can't take another domain: its layer '{layer}' is "
+        "made for all 3 together"
+    )
+    with pytest.raises(ValueError, match=said):
+        add_domain(model_of(tower=tower))

@@ -8,6 +8,7 @@ from mlora_tf.fields import Fields
 from mlora_tf.fields import add
 from mlora_tf.fields import first_order
 from mlora_tf.layers import FieldAttention
+from mlora_tf.layers.arguments import check_integer
 from mlora_tf.towers import Tower
 
 
@@ -41,11 +42,7 @@ def autoint(
         Song et al., "AutoInt: Automatic Feature Interaction Learning via
         Self-Attentive Neural Networks", CIKM 2019.
     """
-    if type(num_layers) is not int or num_layers < 1:
-        raise ValueError(
-            "num_layers must be a positive integer. "
-            f"Received: num_layers={num_layers!r}"
-        )
+    check_integer("num_layers", num_layers, 1)
     attended = fields.embeddings
     for i in range(num_layers):
         attended = FieldAttention(

@@ -18,9 +18,9 @@ def dcn(
 ) -> Any:
     """A cross network beside a deep tower; returns logits `(batch, 1)`.
 
-    The last layer reads both side by side, and there is no linear model: so
-    in the paper (eq. 5) and in MLoRA's published code. The latter has an L2
-    penalty on the crosses' kernels, which the paper doesn't have.
+    The last layer reads both side by side, as in the paper (eq. 5). MLoRA's
+    published code adds a linear model to it, and an L2 penalty on the
+    crosses' kernels.
 
     Args:
         fields: The embedded fields.

@@ -4,6 +4,7 @@ from mlora_tf.layers.attention_pooling import AttentionPooling
 from mlora_tf.layers.bi_interaction import BiInteraction
 from mlora_tf.layers.bilinear_interaction import BilinearInteraction
 from mlora_tf.layers.checked_ids import CheckedIds
+from mlora_tf.layers.checked_numbers import CheckedNumbers
 from mlora_tf.layers.compressed_interaction import CompressedInteraction
 from mlora_tf.layers.cross_network import CrossNetwork
 from mlora_tf.layers.cross_stitch import CrossStitch
@@ -24,6 +25,7 @@ from mlora_tf.layers.per_domain import PerDomain
 from mlora_tf.layers.pretrained_embedding import PretrainedEmbedding
 from mlora_tf.layers.sequence_mask import SequenceMask
 from mlora_tf.layers.sequence_pooling import SequencePooling
+from mlora_tf.layers.side_by_side_dense import SideBySideDense
 from mlora_tf.layers.squeeze_excitation import SqueezeExcitation
 from mlora_tf.layers.star_dense import StarDense
 
@@ -32,6 +34,7 @@ __all__ = [
     "BiInteraction",
     "BilinearInteraction",
     "CheckedIds",
+    "CheckedNumbers",
     "CompressedInteraction",
     "CrossNetwork",
     "CrossStitch",
@@ -52,6 +55,7 @@ __all__ = [
     "PretrainedEmbedding",
     "SequenceMask",
     "SequencePooling",
+    "SideBySideDense",
     "SqueezeExcitation",
     "StarDense",
 ]

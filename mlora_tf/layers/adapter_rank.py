@@ -1,7 +1,5 @@
 """The rank of a low-rank adapter: MLoRA's rule, and its cap."""
 
-from typing import Any
-
 
 def adapter_rank(
     name: str,
@@ -51,12 +49,3 @@ def adapter_rank(
         temperature += 1
         chosen = max(units // temperature, 1)
     return min(chosen, fitting)
-
-
-def check_integer(name: str, value: Any, least: int) -> None:
-    """Raises unless an argument is an integer of at least `least`."""
-    if type(value) is not int or value < least:
-        raise ValueError(
-            f"{name} must be an integer of at least {least}. "
-            f"Received: {name}={value!r}"
-        )

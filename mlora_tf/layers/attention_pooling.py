@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
+
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
 class AttentionPooling(keras.layers.Layer):
@@ -60,12 +62,8 @@ class AttentionPooling(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for units in hidden_units:
-            if type(units) is not int or units < 1:
-                raise ValueError(
-                    "hidden_units must be positive integers. "
-                    f"Received: hidden_units={hidden_units!r}"
-                )
+        for i, units in enumerate(hidden_units):
+            check_integer(f"hidden_units[{i}]", units, 1)
         self.hidden_units = tuple(hidden_units)
         self.activation = keras.activations.get(activation)
         self.use_softmax = use_softmax

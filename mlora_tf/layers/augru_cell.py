@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
+
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
 class AUGRUCell(keras.layers.Layer):
@@ -65,10 +67,7 @@ class AUGRUCell(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if type(units) is not int or units < 1:
-            raise ValueError(
-                f"units must be a positive integer. Received: units={units!r}"
-            )
+        check_integer("units", units, 1)
         self.units = units
         self.activation = keras.activations.get(activation)
         self.recurrent_activation = keras.activations.get(recurrent_activation)

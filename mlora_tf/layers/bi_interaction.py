@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.field_pairs import field_pairs
+
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
 class BiInteraction(keras.layers.Layer):
@@ -32,6 +34,10 @@ class BiInteraction(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.input_spec = keras.layers.InputSpec(ndim=3)
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Checks that there are pairs: without one all would be zero."""
+        field_pairs(input_shape, self.name)
 
     def call(self, inputs: Any) -> Any:
         """Pools the pairs."""

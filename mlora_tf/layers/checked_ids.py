@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from mlora_tf.layers import domain_ops
+from mlora_tf.layers.arguments import check_integer
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -38,11 +39,7 @@ class CheckedIds(keras.layers.Layer):
         self, num_ids: int, feature: str, lowest: int = 0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(num_ids, int) or num_ids < 1:
-            raise ValueError(
-                "num_ids must be a positive integer. "
-                f"Received: num_ids={num_ids!r}"
-            )
+        check_integer("num_ids", num_ids, 1)
         if type(lowest) is not int or lowest >= num_ids:
             raise ValueError(
                 f"lowest must be an integer below num_ids={num_ids}. "

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
+
 PARAMETERIZATIONS = ("vector", "matrix")
 
 
@@ -52,11 +54,7 @@ class CrossNetwork(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if type(num_layers) is not int or num_layers < 1:
-            raise ValueError(
-                "num_layers must be a positive integer. "
-                f"Received: num_layers={num_layers!r}"
-            )
+        check_integer("num_layers", num_layers, 1)
         if parameterization not in PARAMETERIZATIONS:
             raise ValueError(
                 f"parameterization must be one of {PARAMETERIZATIONS}. "

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from mlora_tf.layers.adapter_rank import check_integer
+from mlora_tf.layers.arguments import check_integer
 from mlora_tf.layers.per_domain import PerDomain
 
 

@@ -1,12 +1,13 @@
 """Adds the loss of guessing a row's domain to a model's own."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
 from mlora_tf.layers import domain_ops
+from mlora_tf.layers.arguments import check_integer
+from mlora_tf.layers.arguments import check_weight
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -19,7 +20,7 @@ class DomainLoss(keras.layers.Layer):
     batch, on however many replicas that is.
 
     With a `GradientReversal` in front of the discriminator, the network that
-    feeds it learns to hide the domain. Pass the logit of the model's own task
+    feeds it learns to hide the domain. Pass a tensor that the prediction needs
     through as the inputs, so that the loss is part of the model.
 
     Args:
@@ -56,20 +57,8 @@ class DomainLoss(keras.layers.Layer):
         self, num_domains: int, weight: float = 0.1, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if type(num_domains) is not int or num_domains < 1:
-            raise ValueError(
-                "num_domains must be a positive integer. "
-                f"Received: num_domains={num_domains!r}"
-            )
-        if (
-            not isinstance(weight, int | float)
-            or not math.isfinite(weight)
-            or weight < 0
-        ):
-            raise ValueError(
-                "weight must be a number of at least 0. "
-                f"Received: weight={weight!r}"
-            )
+        check_integer("num_domains", num_domains, 1)
+        check_weight("weight", weight)
         self.num_domains = num_domains
         self.weight = weight
 

@@ -83,6 +83,30 @@ def check_ids(
         return tf.cast(ids, tf.int32)
 
 
+def check_finite(numbers: Tensor, what: str) -> Tensor:
+    """Returns numbers as they are, and raises where one isn't finite.
+
+    Nothing raises where `check_ids` doesn't.
+
+    Args:
+        numbers: Tensor of numbers.
+        what: Whose they are, for the message.
+
+    Raises:
+        tf.errors.InvalidArgumentError: A number is NaN or infinite.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return numbers
+    import tensorflow as tf
+
+    finite = tf.reduce_all(tf.math.is_finite(numbers))
+    message = f"{what} must be finite numbers. Received:"
+    with tf.control_dependencies(
+        [tf.debugging.Assert(finite, [message, numbers], summarize=16)]
+    ):
+        return tf.identity(numbers)
+
+
 def domain_rows(table: Tensor, domain: Tensor) -> Tensor:
     """Each row's own slice of a table.
 

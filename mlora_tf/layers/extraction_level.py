@@ -6,8 +6,8 @@ import keras
 from keras import layers
 from keras import ops
 
-from mlora_tf.layers.adapter_rank import check_integer
-from mlora_tf.layers.per_domain import PerDomain
+from mlora_tf.layers.arguments import check_integer
+from mlora_tf.layers.side_by_side_dense import SideBySideDense
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -18,7 +18,7 @@ class ExtractionLevel(keras.layers.Layer):
     `S_dk = act(x_d W_dk + b_dk)` and the shared `S_sk = act(x_s V_k + c_k)`:
     `y_d = softmax(x_d G_d + g_d) [S_d; S_s]` mixes a domain's own and the
     shared experts, and `y_s = softmax(x_s G_s + g_s) [S_1; ..; S_D; S_s]` all
-    of them (PLE, eqs. 4 to 7). Each row passes through all domains' experts,
+    of them (PLE, section 4.2). Each row passes through all domains' experts,
     because `y_s` needs them; what it gives isn't any domain's own.
 
     Args:
@@ -76,55 +76,45 @@ class ExtractionLevel(keras.layers.Layer):
         self, own_shape: tuple[int, ...], shared_shape: tuple[int, ...]
     ) -> None:
         """Makes the experts and the gates."""
-        axes = "bi" if len(own_shape) == 2 else "bdi"
-        experts = self.num_specific + self.num_shared
-        self.specific = layers.EinsumDense(
-            f"{axes},dkio->bdko",
-            (self.num_domains, self.num_specific, self.units),
-            bias_axes="dko",
-            activation=self.activation,
-            kernel_initializer=self._initializer(),
-            name="specific",
-        )
-        self.shared = layers.EinsumDense(
-            "bi,kio->bko",
-            (self.num_shared, self.units),
-            bias_axes="ko",
-            activation=self.activation,
-            kernel_initializer=self._initializer(),
-            name="shared",
-        )
-        self.gates = layers.EinsumDense(
-            f"{axes},dig->bdg",
-            (self.num_domains, experts),
-            bias_axes="dg",
+        experts = self.num_domains * self.num_specific
+        self.specific = self._experts(experts, "specific")
+        self.shared = self._experts(self.num_shared, "shared")
+        self.gates = SideBySideDense(
+            self.num_domains,
+            self.num_specific + self.num_shared,
             activation="softmax",
-            kernel_initializer=PerDomain("glorot_uniform"),
+            dtype=self.dtype_policy,
             name="gates",
         )
         self.shared_gate = layers.Dense(
-            self.num_domains * self.num_specific + self.num_shared,
+            experts + self.num_shared,
             activation="softmax",
+            dtype=self.dtype_policy,
             name="shared_gate",
         )
-        self.specific.build(own_shape)
+        if len(own_shape) == 3:
+            self.specific.build((own_shape[0], experts, own_shape[2]))
+        else:
+            self.specific.build(own_shape)
         self.shared.build(shared_shape)
         self.gates.build(own_shape)
         self.shared_gate.build(shared_shape)
 
     def call(self, own: Any, shared: Any) -> tuple[Any, Any]:
         """Computes the level for all domains."""
-        of_domains, of_all = self.specific(own), self.shared(shared)
         gates, shared_gate = self.gates(own), self.shared_gate(shared)
         split = self.num_specific
-        y_own = ops.einsum(
-            "bdk,bdku->bdu", gates[:, :, :split], of_domains
-        ) + ops.einsum("bdk,bku->bdu", gates[:, :, split:], of_all)
-        number = self.num_domains * split
-        everyone = ops.concatenate(
-            [ops.reshape(of_domains, (-1, number, self.units)), of_all], axis=1
+        if len(own.shape) == 3:
+            # All experts of a domain see its input.
+            own = ops.repeat(own, split, axis=1)
+        specific, common = self.specific(own), self.shared(shared)
+        of_domains = ops.reshape(
+            specific, (-1, self.num_domains, split, self.units)
         )
-        return y_own, ops.einsum("bk,bku->bu", shared_gate, everyone)
+        y_own = ops.sum(gates[:, :, :split, None] * of_domains, axis=2)
+        y_own += ops.matmul(gates[:, :, split:], common)
+        everyone = ops.concatenate([specific, common], axis=1)
+        return y_own, ops.sum(shared_gate[:, :, None] * everyone, axis=1)
 
     def compute_output_shape(
         self, own_shape: tuple[int, ...], shared_shape: tuple[int, ...]
@@ -147,5 +137,12 @@ class ExtractionLevel(keras.layers.Layer):
             ),
         }
 
-    def _initializer(self) -> PerDomain:
-        return PerDomain(self.kernel_initializer.clone())
+    def _experts(self, number: int, name: str) -> SideBySideDense:
+        return SideBySideDense(
+            number,
+            self.units,
+            activation=self.activation,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
+
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
 class FieldAttention(keras.layers.Layer):
@@ -55,12 +57,8 @@ class FieldAttention(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("num_heads", num_heads), ("head_size", head_size)):
-            if type(value) is not int or value < 1:
-                raise ValueError(
-                    f"{name} must be a positive integer. "
-                    f"Received: {name}={value!r}"
-                )
+        check_integer("num_heads", num_heads, 1)
+        check_integer("head_size", head_size, 1)
         self.num_heads = num_heads
         self.head_size = head_size
         self.use_residual = use_residual

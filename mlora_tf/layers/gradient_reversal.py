@@ -1,10 +1,11 @@
 """Turns a gradient round, so that what feeds a network works against it."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
+
+from mlora_tf.layers.arguments import check_weight
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -37,15 +38,7 @@ class GradientReversal(keras.layers.Layer):
 
     def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if (
-            not isinstance(weight, int | float)
-            or not math.isfinite(weight)
-            or weight < 0
-        ):
-            raise ValueError(
-                "weight must be a number of at least 0. "
-                f"Received: weight={weight!r}"
-            )
+        check_weight("weight", weight)
         self.weight = weight
 
     def call(self, inputs: Any) -> Any:

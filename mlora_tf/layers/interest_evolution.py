@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
 from mlora_tf.layers.attention_pooling import masked_softmax
 from mlora_tf.layers.augru_cell import AUGRUCell
 
@@ -60,11 +61,8 @@ class InterestEvolution(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if units is not None and (type(units) is not int or units < 1):
-            raise ValueError(
-                "units must be a positive integer or None. "
-                f"Received: units={units!r}"
-            )
+        if units is not None:
+            check_integer("units", units, 1)
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from mlora_tf.layers import domain_ops
+from mlora_tf.layers.arguments import check_integer
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -39,11 +40,7 @@ class OwnNetwork(keras.layers.Layer):
 
     def __init__(self, num_domains: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if type(num_domains) is not int or num_domains < 1:
-            raise ValueError(
-                "num_domains must be a positive integer. "
-                f"Received: num_domains={num_domains!r}"
-            )
+        check_integer("num_domains", num_domains, 1)
         self.num_domains = num_domains
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={1: num_domains})
 

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
+
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
 class PretrainedEmbedding(keras.layers.Layer):
@@ -35,12 +37,8 @@ class PretrainedEmbedding(keras.layers.Layer):
 
     def __init__(self, num_ids: int, dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name, value in (("num_ids", num_ids), ("dim", dim)):
-            if type(value) is not int or value < 1:
-                raise ValueError(
-                    f"{name} must be a positive integer. "
-                    f"Received: {name}={value!r}"
-                )
+        check_integer("num_ids", num_ids, 1)
+        check_integer("dim", dim, 1)
         self.num_ids = num_ids
         self.dim = dim
 

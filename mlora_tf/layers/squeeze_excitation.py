@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from mlora_tf.layers.arguments import check_integer
+
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
 class SqueezeExcitation(keras.layers.Layer):
@@ -46,11 +48,7 @@ class SqueezeExcitation(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if type(reduction_ratio) is not int or reduction_ratio < 1:
-            raise ValueError(
-                "reduction_ratio must be a positive integer. "
-                f"Received: reduction_ratio={reduction_ratio!r}"
-            )
+        check_integer("reduction_ratio", reduction_ratio, 1)
         self.reduction_ratio = reduction_ratio
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

@@ -7,7 +7,7 @@ from keras import ops
 
 from mlora_tf.layers import domain_ops
 from mlora_tf.layers.adapter_rank import adapter_rank
-from mlora_tf.layers.adapter_rank import check_integer
+from mlora_tf.layers.arguments import check_integer
 from mlora_tf.layers.domain_layer import DomainLayer
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from keras import layers
 
 from mlora_tf.layers import DomainDense
+from mlora_tf.layers.arguments import check_integer
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
 from mlora_tf.towers.tower import domain_logit
@@ -29,17 +30,15 @@ def mmoe(
         domain: The rows' domains, an integer tensor of shape `(batch,)`.
         num_domains: How many domains there are.
         hidden: The hidden layers of each expert.
-        num_experts: How many experts; None is one for each domain.
+        num_experts: How many experts, at least 2; None is one for each
+            domain, and 2 for a single one.
 
     Raises:
-        ValueError: There is not at least one expert.
+        ValueError: There are not at least two experts to mix.
     """
     if num_experts is None:
-        num_experts = num_domains
-    if num_experts < 1:
-        raise ValueError(
-            f"num_experts must be at least 1. Received: {num_experts}"
-        )
+        num_experts = max(num_domains, 2)
+    check_integer("num_experts", num_experts, 2)
 
     def tower(x: Any) -> Any:
         gate = DomainDense(

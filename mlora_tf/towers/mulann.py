@@ -33,7 +33,8 @@ def mulann(
         num_domains: How many domains there are.
         hidden: The hidden layers.
         loss_weight: Weight of the discriminator's cross-entropy.
-        reversal_weight: Weight of its reversed gradient in the tower.
+        reversal_weight: Weight of its reversed gradient: the tower gets
+            `-reversal_weight * loss_weight` times the cross-entropy's.
         discriminator_units: Width of its hidden layer.
     """
     base = shared(domain, num_domains, hidden)

@@ -7,6 +7,7 @@ from keras import layers
 from mlora_tf.layers import DomainDense
 from mlora_tf.layers import ExtractionLevel
 from mlora_tf.layers import OwnNetwork
+from mlora_tf.layers.arguments import check_integer
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
 from mlora_tf.towers.tower import domain_logit
@@ -25,8 +26,8 @@ def ple(
     """Progressive layered extraction: each hidden layer is a level.
 
     In the last level a row needs its own domain's experts and the shared
-    ones, and no other is computed (CGC, PLE's eqs. 1 to 3). In the levels
-    before it the shared gate mixes all domains' experts (eqs. 4 to 7): that
+    ones, and no other is computed (CGC, section 4.1). In the levels
+    before it the shared gate mixes all domains' experts (section 4.2): that
     is the model, and there each row passes through all of them. With one
     hidden layer it is the single-level CGC.
 
@@ -37,10 +38,15 @@ def ple(
         num_specific: How many experts of a level each domain has of its own.
         num_shared: How many experts of a level are shared.
 
+    Raises:
+        ValueError: `num_specific` or `num_shared` is no integer of at least 1.
+
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE): A Novel Multi-Task
         Learning (MTL) Model for Personalized Recommendations", RecSys 2020.
     """
+    check_integer("num_specific", num_specific, 1)
+    check_integer("num_shared", num_shared, 1)
 
     def tower(x: Any) -> Any:
         own = shared = x
@@ -60,29 +66,32 @@ def ple(
             own = OwnNetwork(num_domains, name="own.network")(own, domain)
         return last_level(own, shared)
 
-    def last_level(own: Any, shared: Any) -> Any:
+    def specific(i: int, own: Any) -> Any:
         units = hidden.units[-1]
-        specific = DomainDense(
-            num_specific * units,
+        expert = DomainDense(
+            units,
             num_domains,
             activation=hidden.activation,
             kernel_initializer=hidden.initializer(),
-            name="specific.last",
+            name=f"specific.last.{i}",
         )(own, domain)
-        specific = layers.Reshape((num_specific, units), name="experts.own")(
-            specific
+        return layers.Reshape((1, units), name=f"expert.last.{i}")(expert)
+
+    def last_level(own: Any, shared: Any) -> Any:
+        units = hidden.units[-1]
+        experts = [specific(i, own) for i in range(num_specific)]
+        experts.append(
+            side_by_side(shared, num_shared, units, hidden, "shared.last")
         )
-        common = side_by_side(shared, num_shared, units, hidden, "shared.last")
         gate = DomainDense(
             num_specific + num_shared,
             num_domains,
             activation="softmax",
             name="gate.last",
         )(own, domain)
-        experts = layers.Concatenate(axis=1, name="experts.last")(
-            [specific, common]
+        x = layers.Dot(axes=1, name="mixture.last")(
+            [gate, layers.Concatenate(axis=1, name="experts.last")(experts)]
         )
-        x = layers.Dot(axes=1, name="mixture.last")([gate, experts])
         return drop(x, hidden.dropout, "last")
 
     return Tower(tower, domain_logit(domain, num_domains))

@@ -22,6 +22,7 @@ def star(
     rank: int | None = None,
     temperature: int = 32,
     max_adapter_params: int | None = None,
+    use_lora_bias: bool = True,
 ) -> Tower:
     """A star topology network (STAR, section 3.4), the last layer included.
 
@@ -41,13 +42,22 @@ def star(
         rank: The adapters' rank; see `MLoRADense`, as for the next two.
         temperature: Divides a layer's width to give its rank.
         max_adapter_params: The most numbers of one domain's `A` and `B`.
+        use_lora_bias: Whether "parallel" has a `b_d`, beside STAR's `b_p`.
 
     Raises:
-        ValueError: There is no such form of `mlora`.
+        ValueError: There is no such form of `mlora`, or there is none and
+            adapters are asked for.
     """
     if mlora is not None and mlora not in MLORA_FORMS:
         raise ValueError(
-            f"mlora must be None or one of {MLORA_FORMS}. Received: {mlora!r}"
+            f"mlora must be None or one of {MLORA_FORMS}. "
+            f"Received: mlora={mlora!r}"
+        )
+    if mlora is None and (rank, max_adapter_params) != (None, None):
+        raise ValueError(
+            "rank and max_adapter_params are for STAR + MLoRA: say which form "
+            f"with mlora, one of {MLORA_FORMS}. Received: rank={rank!r}, "
+            f"max_adapter_params={max_adapter_params!r}"
         )
     adapter: dict[str, Any] = {
         "rank": rank,
@@ -71,6 +81,7 @@ def star(
                     num_domains,
                     use_kernel=False,
                     use_bias=False,
+                    use_lora_bias=use_lora_bias,
                     name=f"adapter.{i}",
                     **adapter,
                 )(x, domain)

@@ -8,7 +8,8 @@ import keras
 from keras import layers
 
 from mlora_tf.layers import DomainDense
-from mlora_tf.layers import PerDomain
+from mlora_tf.layers import SideBySideDense
+from mlora_tf.layers.arguments import check_integer
 
 DROPOUT_PLACEMENTS = ("shared", "output")
 
@@ -62,7 +63,12 @@ class Hidden:
                 f"Received: {self.dropout_placement!r}"
             )
         if not self.units:
-            raise ValueError("a tower needs at least one hidden layer.")
+            raise ValueError(
+                "a tower needs at least one hidden layer. "
+                f"Received: hidden_units={self.units!r}"
+            )
+        for i, units in enumerate(self.units):
+            check_integer(f"hidden_units[{i}]", units, 1)
 
     @property
     def shared_dropout(self) -> float:
@@ -119,12 +125,10 @@ def side_by_side(
     Returns:
         Tensor of shape `(batch, networks, units)`.
     """
-    of_each = "bi" if len(x.shape) == 2 else "bni"
-    return layers.EinsumDense(
-        f"{of_each},nio->bno",
-        output_shape=(networks, units),
-        bias_axes="no",
+    return SideBySideDense(
+        networks,
+        units,
         activation=hidden.activation,
-        kernel_initializer=PerDomain(hidden.initializer()),
+        kernel_initializer=hidden.initializer(),
         name=name,
     )(x)

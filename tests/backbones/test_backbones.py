@@ -72,6 +72,11 @@ def relu(x):
     return np.maximum(x, 0)
 
 
+def elu(x):
+    """The goldens' activation."""
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
 def pairs(v):
     return [(i, j) for i in range(len(v)) for j in range(i + 1, len(v))]
 
@@ -96,7 +101,7 @@ class Row:
         return x @ self.weights[f"{name}/kernel"] + self.weights[f"{name}/bias"]
 
     def tower(self, x):
-        return relu(self.dense("hidden.1", relu(self.dense("hidden.0", x))))
+        return elu(self.dense("hidden.1", elu(self.dense("hidden.0", x))))
 
     def last(self, x):
         (logit,) = self.dense("logit.deep", x)
@@ -322,6 +327,7 @@ def of_one_field(backbone, options=None):
 @pytest.mark.parametrize(
     ("backbone", "options"),
     [
+        ("nfm", {}),
         ("pnn", {}),
         ("pnn", {"inner": False, "outer": True}),
         ("fibinet", {}),
@@ -337,7 +343,9 @@ def test_one_field_has_no_pairs(backbone, options):
 
 # Keras's: with one field alone, all attention is the field's own.
 @pytest.mark.filterwarnings("ignore:You are using a softmax:UserWarning")
-@pytest.mark.parametrize("backbone", sorted({*BACKBONES} - {"pnn", "fibinet"}))
+@pytest.mark.parametrize(
+    "backbone", sorted({*BACKBONES} - {"nfm", "pnn", "fibinet"})
+)
 def test_the_others_take_one_field(backbone):
     inputs = {"item": np.array([0, 3]), "domain": np.array([1, 0])}
     assert of_one_field(backbone)(inputs)["ctr"].shape == (2, 1)
@@ -351,7 +359,7 @@ def test_pnn_has_products():
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.0, None, True])
 def test_autoint_has_a_layer_of_attention(wrong):
-    said = f"num_layers must be a positive.*Received: num_layers={wrong!r}"
+    said = f"num_layers must be an integer.*Received: num_layers={wrong!r}"
     with pytest.raises(ValueError, match=said):
         make("autoint", {"num_layers": wrong})
 

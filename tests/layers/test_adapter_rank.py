@@ -1,7 +1,6 @@
 import pytest
 
 from mlora_tf.layers.adapter_rank import adapter_rank
-from mlora_tf.layers.adapter_rank import check_integer
 
 
 @pytest.mark.parametrize(
@@ -63,15 +62,3 @@ def test_a_limit_below_rank_one_names_the_layer(rank):
         adapter_rank("deep", 256, 800, rank=rank, max_adapter_params=1055)
     fitting = adapter_rank("deep", 256, 800, rank=rank, max_adapter_params=1056)
     assert fitting == 1
-
-
-@pytest.mark.parametrize("wrong", [1, -1, 2.0, "2", None, True])
-def test_what_is_no_such_integer_is_named(wrong):
-    said = rf"size must be an integer of at least 2\. Received: size={wrong!r}"
-    with pytest.raises(ValueError, match=said):
-        check_integer("size", wrong, 2)
-
-
-def test_an_integer_that_is_large_enough_passes():
-    check_integer("size", 2, 2)
-    check_integer("size", 0, -1)

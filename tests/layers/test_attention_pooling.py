@@ -229,7 +229,7 @@ def test_initializers_draw_each_kernel_anew():
 
 @pytest.mark.parametrize("wrong", [(0,), (8, -1), (8.0,), (None,)])
 def test_widths_that_cannot_be_are_named(wrong):
-    with pytest.raises(ValueError, match="Received: hidden_units="):
+    with pytest.raises(ValueError, match=r"Received: hidden_units\[\d\]="):
         AttentionPooling(wrong)
 
 

@@ -103,7 +103,7 @@ def test_the_penalty_is_on_the_kernels():
 @pytest.mark.parametrize("argument", ["num_heads", "head_size"])
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, None, True])
 def test_a_number_that_cannot_be_is_named(argument, wrong):
-    said = rf"{argument} must be a positive.*Received: {argument}={wrong!r}"
+    said = rf"{argument} must be an integer.*Received: {argument}={wrong!r}"
     with pytest.raises(ValueError, match=said):
         FieldAttention(**{argument: wrong})
 
