@@ -68,7 +68,7 @@ def test_every_base_is_where_it_should_be_on_movielens():
     }
     assert set(bases) == set(BACKBONES)
     for backbone, wauc in bases.items():
-        assert 0.800 <= wauc <= 0.812, backbone
+        assert 0.800 <= wauc <= 0.813, backbone
 
 
 @pytest.mark.parametrize("name", ["README.md", "BUILD.md"])
