@@ -496,11 +496,17 @@ MODELS = _models()
 COVERING = tuple(
     name
     for name, golden in MODELS.items()
-    if golden.backbone == "mlp"
-    or (golden.tower, golden.norm)
-    in (("mlora", "none"), ("star", "partitioned"))
+    if (golden.norm == "none" and golden.backbone == "mlp")
+    or (golden.norm == "none" and golden.tower == "mlora")
+    or name in {f"mlp-{tower}-partitioned" for tower in TOWERS}
+    or name
+    in (
+        "mlp-shared-batch-auxiliary",
+        "mlp-shared-layer-auxiliary",
+        "mlp-star-partitioned-auxiliary",
+    )
 )
-"""Each backbone, tower and norm at least twice, each tower with each norm."""
+"""Each backbone and each tower without a norm, each tower with STAR's."""
 
 
 def every_model(
