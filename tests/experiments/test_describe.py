@@ -171,7 +171,7 @@ def test_a_damaged_schema_is_said(tmp_path):
         (Recipe(max_adapter_params=10), "raise max_adapter_params"),
         (
             Recipe(backbone="dcn", backbone_options={"num_layers": 0}),
-            "num_layers must be a positive integer",
+            "num_layers must be an integer of at least 1",
         ),
         (Recipe(tower_options={"lora_alpha": "x"}), "not supported between"),
     ],
