@@ -92,18 +92,8 @@ class DomainDense(DomainLayer):
     def specialize(self, domain: int) -> keras.layers.Dense:
         """A `Dense` with `W_d` for kernel and `b_d` for bias."""
         self._check_specializable(domain)
-        dense = keras.layers.Dense(
-            self.units,
-            activation=self.activation,
-            use_bias=self.use_bias,
-            dtype=self.dtype_policy,
-            name=self.name,
-        )
-        dense.build((None, self.domain_kernel.shape[1]))
-        dense.set_weights(
-            [variable[domain] for variable in self.domain_variables]
-        )
-        return dense
+        weights = [variable[domain] for variable in self.domain_variables]
+        return self._as_dense(self.activation, *weights)
 
     def compute_output_shape(
         self, inputs_shape: tuple[int, ...], domain_shape: Any

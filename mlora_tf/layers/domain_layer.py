@@ -111,3 +111,18 @@ class DomainLayer(keras.layers.Layer, abc.ABC):
                 f"{self.name!r} has the domains 0 to {self.num_domains - 1}. "
                 f"Received: domain={domain!r}"
             )
+
+    def _as_dense(
+        self, activation: Any, kernel: Any, bias: Any = None
+    ) -> keras.layers.Dense:
+        """A stock `Dense` with those weights, this layer's name and dtype."""
+        dense = keras.layers.Dense(
+            kernel.shape[1],
+            activation=activation,
+            use_bias=bias is not None,
+            dtype=self.dtype_policy,
+            name=self.name,
+        )
+        dense.build((None, kernel.shape[0]))
+        dense.set_weights([kernel] if bias is None else [kernel, bias])
+        return dense

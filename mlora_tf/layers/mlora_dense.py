@@ -198,15 +198,7 @@ class MLoRADense(DomainLayer):
             kernel = kernel + ops.matmul(
                 self.lora_kernel_a[domain], self._scaled_b()[domain]
             )
-        dense = keras.layers.Dense(
-            self.units,
-            activation=self.activation,
-            dtype=self.dtype_policy,
-            name=self.name,
-        )
-        dense.build((None, kernel.shape[0]))
-        dense.set_weights([kernel, bias])
-        return dense
+        return self._as_dense(self.activation, kernel, bias)
 
     def compute_output_shape(
         self, inputs_shape: tuple[int, ...], domain_shape: Any

@@ -158,19 +158,10 @@ class StarDense(DomainLayer):
     def specialize(self, domain: int) -> keras.layers.Dense:
         """A `Dense` with `W * W_d` for kernel and `b + b_d` for bias."""
         self._check_specializable(domain)
-        dense = keras.layers.Dense(
-            self.units,
-            activation=self.activation,
-            use_bias=self.use_bias,
-            dtype=self.dtype_policy,
-            name=self.name,
-        )
-        dense.build((None, self.kernel.shape[0]))
-        weights = [self._kernels()[domain]]
+        bias = None
         if self.domain_bias is not None:
-            weights.append(self.bias + self.domain_bias[domain])
-        dense.set_weights(weights)
-        return dense
+            bias = self.bias + self.domain_bias[domain]
+        return self._as_dense(self.activation, self._kernels()[domain], bias)
 
     def compute_output_shape(
         self, inputs_shape: tuple[int, ...], domain_shape: Any
