@@ -17,6 +17,7 @@ EXPERIMENTS = [
     "pandas>=2.2",
     "rich>=13",
     "scikit-learn>=1.4",
+    "scipy>=1.11",
     "tensorboard>=2.16",
 ]
 

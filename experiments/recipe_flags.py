@@ -139,7 +139,7 @@ def recipe_from_flags() -> Recipe:
         given["hidden_units"] = _integers("hidden_units", given["hidden_units"])
     for name in ("backbone_options", "tower_options"):
         if name in given:
-            given[name] = _options(name, given[name])
+            given[name] = options(name, given[name])
     return dataclasses.replace(base, **given)
 
 
@@ -153,7 +153,12 @@ def _integers(name: str, values: list[str]) -> tuple[int, ...]:
         ) from None
 
 
-def _options(name: str, text: str) -> dict[str, Any]:
+def options(name: str, text: str) -> dict[str, Any]:
+    """A flag's JSON object.
+
+    Raises:
+        RecipeError: It is none.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):

@@ -17,13 +17,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from experiments.provenance import provenance
+from mlora_tf import bootstrap
 from mlora_tf import callbacks
 from mlora_tf import serving
 from mlora_tf import training
 from mlora_tf.data import ClickLog
 from mlora_tf.distribution import mirrored_strategy
+from mlora_tf.evaluation import evaluate
 from mlora_tf.predictor import Predictor
-from mlora_tf.predictor import evaluate_split
+from mlora_tf.predictor import Scored
+from mlora_tf.predictor import score_split
 from mlora_tf.recipes import Recipe
 from mlora_tf.transform import domain_variables
 from mlora_tf.transform import unfreeze
@@ -312,13 +315,19 @@ def _metrics(log: ClickLog, phases: Sequence[training.Phase]) -> dict[str, Any]:
             ),
         }
         for split in ("valid", "test"):
-            result = evaluate_split(
-                predictor,
-                getattr(log, split),
-                log.schema,
-                user_feature=user,
+            scored = score_split(
+                predictor, getattr(log, split), user_feature=user
+            )
+            result = evaluate(
+                scored.label,
+                scored.score,
+                scored.domain,
+                log.schema.domains,
+                users=scored.users,
             )
             report[split] = result.to_dict()
+            if split == "test":
+                report[split]["intervals"] = _intervals(log, scored)
             if result.undefined:
                 logger.warning(
                     "%s: no AUC for %s (one class alone, or no row); the "
@@ -331,4 +340,15 @@ def _metrics(log: ClickLog, phases: Sequence[training.Phase]) -> dict[str, Any]:
         "valid": reports[-1]["valid"],
         "test": reports[-1]["test"],
         "phases": reports,
+    }
+
+
+def _intervals(log: ClickLog, scored: Scored) -> dict[str, list[float] | None]:
+    """95% bootstrap intervals over the rows; None where undefined."""
+    found = bootstrap.intervals(
+        scored.label, scored.score, scored.domain, log.schema.num_domains
+    )
+    return {
+        name: None if math.isnan(ends[0]) else list(ends)
+        for name, ends in found.items()
     }

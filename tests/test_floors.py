@@ -25,6 +25,7 @@ FLOORS = {
     "mlora_tf.metrics": 0,
     "mlora_tf.evaluation": 0,
     "mlora_tf.streaming_wauc": 0,
+    "mlora_tf.bootstrap": 0,
     "mlora_tf.layers": 1,
     "mlora_tf.optimizers": 1,
     "mlora_tf.columns": 1,

@@ -1,0 +1,67 @@
+r"""What MLoRA's gain is made of: controls that every comparison needs.
+
+    python -m experiments.mlora_controls --data=data/ml1m-gender
+
+On the MLP: the base, the base trained on for as long as a second phase, a
+bias for each domain alone, one adapter for all domains, and MLoRA in two
+phases and jointly; and the base and MLoRA with dropout 0 and .5. What an
+adapter without domains gains isn't the domains' gain. No paper has this
+table.
+"""
+
+import dataclasses
+
+from experiments import binary
+from experiments.mlora_table2 import base_arm
+from experiments.study.arm import Arm
+from experiments.study.data_set import DataSet
+from experiments.study.recipes import recipe
+from experiments.study.recipes import two_phase
+from experiments.study.study import Study
+
+
+def arms(data: DataSet, preset: str) -> list[Arm]:
+    """The rows on a data set."""
+    joint = recipe(preset, data, "mlp", "mlora", schedule="joint")
+    phases = two_phase(preset, data, "mlp")
+    train_on = recipe(
+        *(preset, data, "mlp", "shared"),
+        schedule="two_phase",
+        control="train_on",
+    )
+    control = {
+        name: recipe(
+            preset, data, "mlp", "mlora", schedule="joint", control=name
+        )
+        for name in ("bias_only", "shared_adapter")
+    }
+    rows = [
+        ("base trained on", train_on),
+        ("bias of each domain", control["bias_only"]),
+        ("one adapter for all", control["shared_adapter"]),
+        ("MLoRA, two phases", phases),
+        ("MLoRA, joint", joint),
+    ]
+    for rate in (0.0, 0.5):
+        for name, tower in (("base", "shared"), ("MLoRA, joint", "mlora")):
+            chosen = recipe(preset, data, "mlp", tower, schedule="joint")
+            if rate != chosen.dropout:
+                changed = dataclasses.replace(chosen, dropout=rate)
+                rows.append((f"{name}, dropout {rate:g}", changed))
+    return [
+        base_arm(data, preset, "mlp"),
+        *(Arm(data, "mlp", *one, rival="base") for one in rows),
+    ]
+
+
+STUDY = Study(
+    "mlora_controls",
+    "What MLoRA's gain is made of",
+    "All arms share the first weights and the order of the batches.",
+    arms,
+)
+
+
+if __name__ == "__main__":
+    STUDY.define_flags()
+    binary.run(STUDY.main)

@@ -1,0 +1,50 @@
+r"""MLoRA's Figure 4: the temperature, hence the adapters' rank.
+
+    python -m experiments.mlora_figure4 --data=data/amazon-6 --seeds=3
+
+MLP, FiBiNET and DeepFM with temperatures of 1 to 256, jointly, beside their
+bases. In the paper WAUC rises and then falls, with the best at 128, 32 and 64.
+Writes a figure besides the table.
+"""
+
+from experiments import binary
+from experiments.mlora_table2 import base_arm
+from experiments.study import figures
+from experiments.study.arm import Arm
+from experiments.study.data_set import DataSet
+from experiments.study.recipes import recipe
+from experiments.study.study import Study
+
+BACKBONES = ("mlp", "fibinet", "deepfm")
+TEMPERATURES = tuple(2**power for power in range(9))
+
+
+def arms(data: DataSet, preset: str) -> list[Arm]:
+    """A base and nine temperatures for each backbone."""
+    found = []
+    for backbone in BACKBONES:
+        found.append(base_arm(data, preset, backbone))
+        for temperature in TEMPERATURES:
+            adapted = recipe(
+                *(preset, data, backbone, "mlora"),
+                schedule="joint",
+                temperature=temperature,
+            )
+            name = f"temperature {temperature}"
+            found.append(Arm(data, backbone, name, adapted, rival="base"))
+    return found
+
+
+STUDY = Study(
+    "mlora_figure4",
+    "MLoRA's Figure 4: temperature",
+    "rank = max(units // temperature, 1), so 1 is a full rank.",
+    arms,
+    figure=figures.temperatures,
+    data=("data/amazon-6",),
+)
+
+
+if __name__ == "__main__":
+    STUDY.define_flags()
+    binary.run(STUDY.main)

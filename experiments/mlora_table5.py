@@ -1,0 +1,53 @@
+r"""MLoRA's Table 5: the width of the network that is adapted.
+
+    python -m experiments.mlora_table5 --data=data/amazon-6 --seeds=3
+
+MLP and MLP + MLoRA, jointly, with hidden layers of one to five times 256, 128
+and 64. The paper has MLoRA alone, on its own Amazon-6, and it rises from
+75.39 to 76.93.
+"""
+
+from experiments import binary
+from experiments.study.arm import Arm
+from experiments.study.data_set import DataSet
+from experiments.study.recipes import recipe
+from experiments.study.study import Study
+
+HIDDEN_UNITS = (256, 128, 64)
+MULTIPLES = (1, 2, 3, 4, 5)
+
+
+def arms(data: DataSet, preset: str) -> list[Arm]:
+    """A base and its adapters for each width."""
+    found = []
+    for times in MULTIPLES:
+        units = tuple(times * one for one in HIDDEN_UNITS)
+        for name, tower in (("base", "shared"), ("+ MLoRA, joint", "mlora")):
+            found.append(
+                Arm(
+                    data,
+                    f"{times}x",
+                    name,
+                    recipe(
+                        *(preset, data, "mlp", tower),
+                        schedule="joint",
+                        hidden_units=units,
+                    ),
+                    rival=None if name == "base" else "base",
+                )
+            )
+    return found
+
+
+STUDY = Study(
+    "mlora_table5",
+    "MLoRA's Table 5: width",
+    "Hidden layers of one to five times 256, 128 and 64.",
+    arms,
+    data=("data/amazon-6",),
+)
+
+
+if __name__ == "__main__":
+    STUDY.define_flags()
+    binary.run(STUDY.main)

@@ -1,0 +1,308 @@
+r"""Chooses what the preset `tuned` has on a data set, on validation alone.
+
+    python -m experiments.search --data=data/ml1m-gender
+
+For each tower of `--towers` a greedy search: lever by lever, every value is
+trained with the best values so far of the others, and the one with the best
+validation WAUC (its mean over `--seeds`) stays. The shared tower has the
+levers of every model; the others start from what it chose, have the same
+levers again and, with adapters, their own. Base and adapters are so tuned as
+hard. The test split is never looked at.
+
+Writes `experiments/results/tuned.json`, which every table with
+`--preset=tuned` reads, and `search.md`: each value that was tried. All runs
+are in `runs.jsonl`, shared with the tables. On MovieLens-1M it takes about an
+hour on two cores; killed, the same command goes on.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from rich.console import Console
+
+from experiments import binary
+from experiments import runs
+from experiments.provenance import provenance
+from experiments.recipe_flags import options
+from experiments.study import trainer
+from experiments.study.data_set import DataSet
+from experiments.study.markdown import row
+from experiments.study.run import Run
+from experiments.study.run_log import RunLog
+from experiments.study.study import RESULTS
+from mlora_tf.backbones import BACKBONES
+from mlora_tf.presets import preset
+from mlora_tf.recipes import Recipe
+
+Lever = tuple[str, tuple[dict[str, Any], ...]]
+"""A name, and fields of the recipe that are tried in turn."""
+
+
+def values(field: str, *all_values: Any) -> Lever:
+    """A lever of one field."""
+    return field, tuple({field: value} for value in all_values)
+
+
+def penalty(strength: float) -> dict[str, Any]:
+    """An L2 penalty on the adapters' `A` and `B`."""
+    regularizer = {"class_name": "L2", "config": {"l2": strength}}
+    options = {"lora_regularizer": regularizer} if strength else {}
+    return {"tower_options": options}
+
+
+SHARED_LEVERS: tuple[Lever, ...] = (
+    values("embedding_l2", 1e-5, 1e-4, 3e-4, 1e-3),
+    values("dropout", 0.0, 0.2, 0.5),
+)
+"""What every model has."""
+
+LEVERS: dict[str, tuple[Lever, ...]] = {
+    "shared": SHARED_LEVERS,
+    "mlora": (
+        *SHARED_LEVERS,
+        values("temperature", 4, 16, 64),
+        ("adapter_l2", (penalty(0), penalty(1e-4), penalty(1e-3))),
+    ),
+    "star": SHARED_LEVERS,
+}
+"""By tower, in the order in which they are searched."""
+
+ALL_LEVERS = list(
+    dict.fromkeys(name for levers in LEVERS.values() for name, _ in levers)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """What a lever was set to, with its score.
+
+    Attributes:
+        lever: Its name.
+        fields: The recipe's fields that it set.
+        score: Mean validation WAUC over the seeds.
+        chosen: Whether it is the one that stays.
+    """
+
+    lever: str
+    fields: dict[str, Any]
+    score: float
+    chosen: bool
+
+
+class Search:
+    """A greedy search on one data set.
+
+    Args:
+        log: The finished runs.
+        data: The data set.
+        backbone: Of all models.
+        levers: Names of those that are searched.
+        seeds: How many runs a value's score is the mean of.
+        folder: Where runs are trained.
+        jobs: Runs at a time.
+        console: Where to say how far it is.
+    """
+
+    def __init__(
+        self,
+        log: RunLog,
+        data: DataSet,
+        backbone: str,
+        *,
+        levers: Sequence[str],
+        seeds: int,
+        folder: pathlib.Path,
+        jobs: int,
+        console: Console,
+    ) -> None:
+        self.log = log
+        self.data = data
+        self.backbone = backbone
+        self.levers = levers
+        self.seeds = seeds
+        self.folder = folder
+        self.jobs = jobs
+        self.console = console
+
+    def tower(
+        self, name: str, start: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[Tried]]:
+        """Searches a tower's levers.
+
+        Args:
+            name: The tower.
+            start: Values to begin with, by field.
+
+        Returns:
+            The chosen values, and all that were tried.
+        """
+        chosen = dict(start)
+        tried: list[Tried] = []
+        base = preset("tuned", self.backbone, name)
+        for lever, settings in LEVERS[name]:
+            if lever not in self.levers:
+                continue
+            recipes = [
+                dataclasses.replace(base, **{**chosen, **fields})
+                for fields in settings
+            ]
+            scores = self.scores(recipes)
+            best = max(range(len(settings)), key=scores.__getitem__)
+            chosen |= settings[best]
+            tried += [
+                Tried(lever, fields, score, index == best)
+                for index, (fields, score) in enumerate(
+                    zip(settings, scores, strict=True)
+                )
+            ]
+        return chosen, tried
+
+    def scores(self, recipes: Sequence[Recipe]) -> list[float]:
+        """Each recipe's mean validation WAUC; trains what is missing."""
+        wanted = [
+            [
+                Run(self.data, dataclasses.replace(recipe, seed=seed))
+                for seed in range(self.seeds)
+            ]
+            for recipe in recipes
+        ]
+        trainer.train(
+            self.log,
+            [one for some in wanted for one in some],
+            self.folder,
+            jobs=self.jobs,
+            console=self.console,
+        )
+        return [
+            statistics.mean(
+                self.log[one]["phases"][-1]["valid"]["wauc"] for one in some
+            )
+            for some in wanted
+        ]
+
+
+def define_flags() -> None:
+    """Defines the flags."""
+    flags.DEFINE_list("data", None, "Prepared folders.", required=True)
+    flags.DEFINE_list(
+        "towers", list(LEVERS), "What to search; shared comes first."
+    )
+    flags.DEFINE_list("levers", ALL_LEVERS, "What is searched.")
+    flags.DEFINE_string(
+        "start", "{}", "Fields of all recipes, as JSON; they are kept."
+    )
+    flags.DEFINE_enum("backbone", "mlp", sorted(BACKBONES), "Of all models.")
+    flags.DEFINE_integer("seeds", 1, "Runs of each value.", lower_bound=1)
+    flags.DEFINE_string(
+        "output", str(RESULTS), "Where runs.jsonl and tuned.json are."
+    )
+    flags.DEFINE_string("runs", "runs/studies", "Where runs are trained.")
+    flags.DEFINE_integer("jobs", os.cpu_count(), "Runs at a time.", 1)
+    for name, allowed in (("towers", list(LEVERS)), ("levers", ALL_LEVERS)):
+        flags.register_validator(
+            name,
+            lambda given, allowed=allowed: set(given) <= set(allowed),
+            f"--{name} must be among {', '.join(allowed)}",
+        )
+
+
+def main() -> None:
+    """Searches and writes what was chosen, data set by data set."""
+    given = flags.FLAGS
+    output = pathlib.Path(given.output)
+    log = RunLog(output / "runs.jsonl")
+    start = options("start", given.start)
+    for path in given.data:
+        data = DataSet.open(path)
+        search = Search(
+            log,
+            data,
+            given.backbone,
+            levers=given.levers,
+            seeds=given.seeds,
+            folder=pathlib.Path(given.runs),
+            jobs=given.jobs,
+            console=Console(stderr=True),
+        )
+        command = (
+            f"python -m experiments.search --data=data/{data.name} "
+            f"--towers={','.join(given.towers)} "
+            f"--levers={','.join(given.levers)} --backbone={given.backbone} "
+            f"--seeds={given.seeds} --start='{given.start}'"
+        )
+        chosen = start
+        for tower in sorted(given.towers, key=list(LEVERS).index):
+            found, tried = search.tower(tower, chosen)
+            if tower == "shared":
+                chosen = found
+            write(output, data, tower, found, tried, command)
+
+
+def write(
+    output: pathlib.Path,
+    data: DataSet,
+    tower: str,
+    chosen: dict[str, Any],
+    tried: list[Tried],
+    command: str,
+) -> None:
+    """Adds what was chosen for a tower to the files."""
+    path = output / "tuned.json"
+    content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    content.setdefault("data", {}).setdefault(data.fingerprint, {})[tower] = {
+        "name": data.name,
+        "command": command,
+        "provenance": provenance(),
+        "chosen": chosen,
+        "tried": [dataclasses.asdict(one) for one in tried],
+    }
+    runs.write(path, json.dumps(content, indent=1) + "\n")
+    runs.write(output / "search.md", markdown(content))
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """Every value that was tried."""
+    lines = [
+        row("data", "tower", "lever", "value", "validation WAUC", "chosen"),
+        "|---" * 6 + "|",
+    ]
+    commands = []
+    for towers in content["data"].values():
+        for tower, found in towers.items():
+            commands.append(found["command"])
+            for one in found["tried"]:
+                lines.append(
+                    row(
+                        *(found["name"], tower, one["lever"]),
+                        text(one["fields"]),
+                        f"{100 * one['score']:.2f}",
+                        "yes" if one["chosen"] else "",
+                    )
+                )
+    written = "; ".join(f"`{one}`" for one in dict.fromkeys(commands))
+    return (
+        "# What the preset `tuned` was chosen from\n\nOne lever after the "
+        "other; those before have their chosen values, those after the "
+        "preset's. Validation split alone, in percent. Written by "
+        f"{written}.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def text(fields: dict[str, Any]) -> str:
+    """A setting in a cell."""
+    (value,) = fields.values()
+    if isinstance(value, dict):
+        regularizer = value.get("lora_regularizer")
+        value = regularizer["config"]["l2"] if regularizer else 0
+    return f"{value:g}"
+
+
+if __name__ == "__main__":
+    define_flags()
+    binary.run(main)

@@ -1,0 +1,65 @@
+r"""STAR's Figure 7: predicted over true click rate, domain by domain.
+
+    python -m experiments.star_figure7 --data=data/ml1m-occupation,data/amazon-6
+
+PCOC of the Base and of STAR in each domain, from the runs of
+`experiments.star_table2`; 1 is calibrated. In the paper STAR's dots are
+closer to 1 than the Base's. Writes a figure besides the table.
+"""
+
+import functools
+from collections.abc import Sequence
+
+from experiments import binary
+from experiments.study import figures
+from experiments.study.arm import Arm
+from experiments.study.arm import Result
+from experiments.study.data_set import DataSet
+from experiments.study.markdown import domain_table
+from experiments.study.markdown import row
+from experiments.study.recipes import star_recipe
+from experiments.study.statistics import Summary
+from experiments.study.study import Study
+
+
+def arms(data: DataSet, preset: str) -> list[Arm]:
+    """The two models."""
+    return [
+        Arm(data, "mlp", "Base", star_recipe(preset, data, "shared")),
+        Arm(data, "mlp", "STAR", star_recipe(preset, data, "star")),
+    ]
+
+
+def table(found: Sequence[Result]) -> str:
+    """How far from 1 the domains are on average, then each domain's PCOC."""
+    lines = [row("data", "model", "mean of PCOC's distance to 1"), "|---" * 3]
+    lines[1] += "|"
+    for one in found:
+        domains = range(len(one.arm.data.domains))
+        values = [one.domain(i, "pcoc") for i in domains]
+        distances = [
+            Summary.of([abs(some[seed] - 1) for some in values]).mean
+            for seed in range(len(one.phases))
+        ]
+        text = Summary.of(distances).text(digits=3)
+        lines.append(row(one.arm.data.name, one.arm.name, text))
+    return "\n".join(lines) + "\n\n" + _domains(found)
+
+
+_domains = functools.partial(domain_table, metric="pcoc", digits=3)
+
+STUDY = Study(
+    "star_figure7",
+    "STAR's Figure 7: predicted over true click rate",
+    "Sum of predictions over clicks in each domain's test rows.",
+    arms,
+    table=table,
+    figure=figures.pcoc,
+    data=("data/amazon-6",),
+    presets=("tuned", "paper"),
+)
+
+
+if __name__ == "__main__":
+    STUDY.define_flags()
+    binary.run(STUDY.main)

@@ -1,0 +1,1 @@
+"""Studies: many runs, kept once, read by every table."""

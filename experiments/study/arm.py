@@ -1,0 +1,157 @@
+"""A row of a study's table: a model, trained with every seed."""
+
+import dataclasses
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.study.data_set import DataSet
+from experiments.study.run import Run
+from experiments.study.run_log import RunLog
+from experiments.study.statistics import Comparison
+from mlora_tf.recipes import Recipe
+
+METRICS = ("wauc", "macro_auc", "auc", "user_auc", "logloss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One model of a table on one data set.
+
+    Args:
+        data: The data set.
+        group: What its rivals share with it: a backbone, or a width.
+        name: Its name among them.
+        recipe: What to train and how, with any seed.
+        rival: Name of the arm of its group that its gain is over; None if
+            others' gains are over it.
+        phase: Which of the run's phases it is: -1 is the last. The first one
+            of a run in two phases is its base.
+        paper: The paper's own number, in percent, if it has one.
+    """
+
+    data: DataSet
+    group: str
+    name: str
+    recipe: Recipe
+    rival: str | None = None
+    phase: int = -1
+    paper: float | None = None
+
+    def runs(self, seeds: int) -> list[Run]:
+        """Its runs, one a seed."""
+        return [
+            Run(self.data, dataclasses.replace(self.recipe, seed=seed))
+            for seed in range(seeds)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """An arm's numbers, seed by seed.
+
+    Attributes:
+        arm: The arm.
+        phases: Its phase of every run, as the log has it.
+        seconds: What each run took, all of its phases.
+        commits: The commits that the runs were trained at.
+    """
+
+    arm: Arm
+    phases: tuple[dict[str, Any], ...]
+    seconds: tuple[float, ...]
+    commits: frozenset[str | None]
+
+    def test(self, metric: str) -> list[float]:
+        """A metric of the test split: percent, but for logloss."""
+        scale = 1 if metric == "logloss" else 100
+        return [scale * phase["test"][metric] for phase in self.phases]
+
+    def valid(self, metric: str) -> list[float]:
+        """A metric of the validation split: percent, but for logloss."""
+        scale = 1 if metric == "logloss" else 100
+        return [scale * phase["valid"][metric] for phase in self.phases]
+
+    def domain(self, index: int, metric: str) -> list[float]:
+        """A domain's metric of the test split; NaN where undefined."""
+        scale = 100 if metric == "auc" else 1
+        values = [
+            phase["test"]["domains"][index][metric] for phase in self.phases
+        ]
+        return [
+            float("nan") if value is None else scale * value for value in values
+        ]
+
+    def over(self, rival: "Result", metric: str = "wauc") -> Comparison:
+        """Its gain over another arm with the same seeds, test split."""
+        return Comparison.of(self.test(metric), rival.test(metric))
+
+    def to_dict(self, rival: "Result | None" = None) -> dict[str, Any]:
+        """All of it as JSON-ready values."""
+        arm = self.arm
+        last = self.phases[-1]
+        content: dict[str, Any] = {
+            "data": arm.data.name,
+            "group": arm.group,
+            "arm": arm.name,
+            "paper": arm.paper,
+            "recipe": Run(arm.data, arm.recipe).label,
+            "runs": [one.key for one in arm.runs(len(self.phases))],
+            "phase": last["phase"],
+            "parameters": last["parameters"],
+            "domain_parameters": last["domain_parameters"],
+            **{
+                metric: _rounded(self.test(metric))
+                for metric in METRICS
+                if last["test"][metric] is not None
+            },
+            "valid_wauc": _rounded(self.valid("wauc")),
+            "best_epoch": [phase["best_epoch"] for phase in self.phases],
+            "interval": last["test"]["intervals"]["wauc"],
+        }
+        if rival is not None:
+            for metric in ("wauc", "macro_auc"):
+                found = self.over(rival, metric)
+                content[f"{metric}_gain"] = _rounded(found.gain.values)
+                content[f"{metric}_p"] = None if found.p_text == "" else found.p
+        return content
+
+
+def result(log: RunLog, arm: Arm, seeds: int) -> Result:
+    """Reads an arm's numbers from the log.
+
+    Raises:
+        RunError: A run is missing.
+    """
+    rows = [log[run] for run in arm.runs(seeds)]
+    return Result(
+        arm,
+        tuple(row["phases"][arm.phase] for row in rows),
+        tuple(row["seconds"] for row in rows),
+        frozenset(row["provenance"]["commit"] for row in rows),
+    )
+
+
+def results(log: RunLog, arms: Iterable[Arm], seeds: int) -> list[Result]:
+    """Reads the numbers of the arms whose runs are all in the log."""
+    return [
+        result(log, arm, seeds)
+        for arm in arms
+        if all(run in log for run in arm.runs(seeds))
+    ]
+
+
+def rival_of(one: Result, others: Sequence[Result]) -> Result | None:
+    """The result that one's gain is over, if it is there."""
+    for other in others:
+        same = (other.arm.data, other.arm.group) == (
+            one.arm.data,
+            one.arm.group,
+        )
+        if same and other.arm.name == one.arm.rival:
+            return other
+    return None
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 5) for value in values]

@@ -1,0 +1,118 @@
+"""Results as tables of Markdown."""
+
+from collections.abc import Sequence
+
+from experiments.study.arm import Result
+from experiments.study.arm import rival_of
+from experiments.study.statistics import Comparison
+from experiments.study.statistics import Summary
+
+HEADINGS = {
+    "wauc": "WAUC",
+    "macro_auc": "macro AUC",
+    "auc": "AUC",
+    "user_auc": "user-weighted AUC",
+}
+"""By metric, its column's heading."""
+
+
+def arm_table(
+    found: Sequence[Result], metrics: Sequence[str] = ("wauc", "macro_auc")
+) -> str:
+    """A line for each arm, its gain over its rival beside it.
+
+    Args:
+        found: The arms' results.
+        metrics: The columns; the first one is what the paper prints.
+    """
+    with_paper = any(one.arm.paper is not None for one in found)
+    heading = ["data", "model", "arm"]
+    for metric in metrics:
+        heading += [HEADINGS[metric], "gain", "p"]
+    if with_paper:
+        heading += ["paper", "over paper"]
+    lines = [row(*heading), "|---" * len(heading) + "|"]
+    for one in found:
+        rival = rival_of(one, found)
+        cells = [one.arm.data.name, one.arm.group, one.arm.name]
+        for metric in metrics:
+            cells += [measured(one, metric), *gain(one, rival, metric)]
+        if with_paper:
+            cells += _beside_paper(one, metrics[0])
+        lines.append(row(*cells))
+    return "\n".join(lines)
+
+
+def domain_table(
+    found: Sequence[Result], metric: str = "auc", digits: int = 2
+) -> str:
+    """A line for each arm, a column for each domain of its data set.
+
+    Below an arm with a rival is a line of its gains, bold where the paired
+    test over the seeds finds one.
+    """
+    parts = []
+    for data in dict.fromkeys(one.arm.data for one in found):
+        lines = [
+            row("model", "arm", *data.domains),
+            "|---" * (2 + len(data.domains)) + "|",
+        ]
+        for one in found:
+            if one.arm.data != data:
+                continue
+            values = [one.domain(i, metric) for i in range(len(data.domains))]
+            lines.append(
+                row(
+                    one.arm.group,
+                    one.arm.name,
+                    *(Summary.of(some).text(digits=digits) for some in values),
+                )
+            )
+            rival = rival_of(one, found)
+            if rival is None:
+                continue
+            gains = [
+                Comparison.of(some, rival.domain(i, metric))
+                for i, some in enumerate(values)
+            ]
+            lines.append(
+                row("", "gain", *(_marked(some, digits) for some in gains))
+            )
+        parts.append(f"{data.name}:\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def measured(one: Result, metric: str) -> str:
+    """A metric over the seeds; of one seed with its bootstrap interval."""
+    values = one.test(metric)
+    text = Summary.of(values).text()
+    ends = one.phases[0]["test"]["intervals"].get(metric)
+    if len(values) == 1 and ends is not None:
+        text += f" [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
+    return text
+
+
+def gain(one: Result, rival: Result | None, metric: str) -> tuple[str, str]:
+    """The gain, bold where a test says so, and p."""
+    if rival is None:
+        return "", ""
+    found = one.over(rival, metric)
+    return _marked(found), found.p_text
+
+
+def row(*cells: str) -> str:
+    """A line of a table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def _marked(found: Comparison, digits: int = 2) -> str:
+    text = found.gain.text(sign=True, digits=digits)
+    return f"**{text}**" if found.significant else text
+
+
+def _beside_paper(one: Result, metric: str) -> list[str]:
+    paper = one.arm.paper
+    if paper is None:
+        return ["", ""]
+    mean = Summary.of(one.test(metric)).mean
+    return [f"{paper:.2f}", f"{mean - paper:+.2f}"]

@@ -1,0 +1,96 @@
+"""Recipes by preset, on a data set: `tuned` has what validation chose."""
+
+import dataclasses
+import functools
+import json
+from typing import Any
+
+from experiments.provenance import ROOT
+from experiments.study.data_set import DataSet
+from mlora_tf.presets import preset
+from mlora_tf.recipes import Recipe
+
+TUNED = ROOT / "experiments" / "results" / "tuned.json"
+"""What `experiments.search` chose: by data hash, then by arm."""
+
+
+def recipe(
+    name: str, data: DataSet, backbone: str, tower: str, **changes: Any
+) -> Recipe:
+    """A preset's recipe for a backbone and a tower on a data set.
+
+    Args:
+        name: The preset. "tuned" takes what `experiments.search` chose on
+            this data for this tower, or for the shared one; what it never
+            searched stays the preset's.
+        data: The data set.
+        backbone: See `Recipe`.
+        tower: See `Recipe`.
+        **changes: More of the recipe's fields.
+    """
+    chosen = preset(name, backbone, tower)
+    if name == "tuned":
+        chosen = dataclasses.replace(chosen, **tuned(data, tower))
+    return dataclasses.replace(chosen, **changes)
+
+
+def tuned(data: DataSet, tower: str) -> dict[str, Any]:
+    """The recipe's fields that a search chose for a tower on this data."""
+    searched = _searched().get(data.fingerprint, {})
+    chosen: dict[str, Any] = searched.get(tower, searched.get("shared", {}))
+    return dict(chosen)
+
+
+@functools.cache
+def _searched() -> dict[str, dict[str, Any]]:
+    if not TUNED.is_file():
+        return {}
+    content = json.loads(TUNED.read_text("utf-8"))
+    return {
+        data: {arm: one["chosen"] for arm, one in arms.items()}
+        for data, arms in content["data"].items()
+    }
+
+
+def two_phase(
+    name: str, data: DataSet, backbone: str, **changes: Any
+) -> Recipe:
+    """Adapters on a frozen base: the base is the one that tables report.
+
+    All that the base has, the first phase has too: its weights, order,
+    dropout and stopping are those of the base alone, to the last bit.
+    """
+    adapters = recipe(name, data, backbone, "mlora")
+    return dataclasses.replace(
+        recipe(name, data, backbone, "shared"),
+        tower="mlora",
+        schedule="two_phase",
+        temperature=adapters.temperature,
+        lora_bias=adapters.lora_bias,
+        tower_options=adapters.tower_options,
+        **changes,
+    )
+
+
+def star_recipe(name: str, data: DataSet, tower: str, **changes: Any) -> Recipe:
+    """A model of the STAR paper: seven layers, its batches, auxiliary network.
+
+    Args:
+        name: "paper" is the preset `star`; "tuned" adds the penalty and the
+            dropout that a search chose for the base, the same to all.
+        data: The data set.
+        tower: See `Recipe`.
+        **changes: More of the recipe's fields.
+    """
+    chosen = preset("star", "mlp", tower)
+    if name == "tuned":
+        found = tuned(data, "shared")
+        chosen = dataclasses.replace(
+            chosen,
+            **{
+                field: found[field]
+                for field in ("embedding_l2", "dropout")
+                if field in found
+            },
+        )
+    return dataclasses.replace(chosen, **changes)

@@ -1,0 +1,73 @@
+"""One training run of a study, and the key that tells it from all others."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.study.data_set import DataSet
+from mlora_tf.recipes import Recipe
+
+DEFAULTS = Recipe().to_dict()
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A recipe on a data set.
+
+    Args:
+        data: The data set.
+        recipe: What to train and how; its seed is the run's.
+    """
+
+    data: DataSet
+    recipe: Recipe
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits: the same for the same run alone."""
+        return key(self.data.fingerprint, self.recipe.to_dict())
+
+    @property
+    def label(self) -> str:
+        """The run in a line, for people."""
+        recipe = self.recipe
+        changed = [
+            f"{name}={_short(value)}"
+            for name, value in changes(recipe.to_dict()).items()
+            if name not in ("backbone", "tower", "seed")
+        ]
+        return " ".join(
+            (
+                f"{self.data.name} {recipe.backbone}/{recipe.tower}",
+                *changed,
+                f"seed={recipe.seed}",
+            )
+        )
+
+
+def key(fingerprint: str, recipe: Mapping[str, Any]) -> str:
+    """The key of a recipe's values on data of a fingerprint.
+
+    Values that a recipe has by default don't count, so that a field that is
+    new, and by default does nothing, leaves the keys of older runs as they
+    are.
+    """
+    content = {"data": fingerprint, "recipe": changes(recipe)}
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a recipe that aren't the defaults."""
+    return {
+        name: value
+        for name, value in recipe.items()
+        if name not in DEFAULTS or value != DEFAULTS[name]
+    }
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

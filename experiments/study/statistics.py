@@ -1,0 +1,85 @@
+"""Means, spreads and paired tests over seeds."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+from scipy import stats
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A number over several seeds.
+
+    Attributes:
+        values: One for each seed.
+        mean: Their mean.
+        std: Their sample standard deviation; NaN of one value.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Summary":
+        """Summarizes values, of which there is at least one."""
+        spread = statistics.stdev(values) if len(values) > 1 else math.nan
+        return cls(tuple(values), statistics.mean(values), spread)
+
+    def text(self, *, sign: bool = False, digits: int = 2) -> str:
+        """As "80.93 ± 0.12"; without a spread, of one seed, "80.93"."""
+        plus = "+" if sign else ""
+        text = f"{self.mean:{plus}.{digits}f}"
+        if math.isnan(self.std):
+            return text
+        return f"{text} ± {self.std:.{digits}f}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One arm against another, seed by seed.
+
+    Attributes:
+        gain: The differences.
+        p: Of the paired two-sided t-test; NaN with fewer than two seeds, or
+            if all differences are zero.
+    """
+
+    gain: Summary
+    p: float
+
+    @classmethod
+    def of(
+        cls, values: Sequence[float], others: Sequence[float]
+    ) -> "Comparison":
+        """Compares values with others of the same seeds, in the same order.
+
+        Raises:
+            ValueError: There aren't as many.
+        """
+        gain = Summary.of(
+            [mine - theirs for mine, theirs in zip(values, others, strict=True)]
+        )
+        return cls(gain, _paired_p(gain))
+
+    @property
+    def significant(self) -> bool:
+        """Whether p is below .05."""
+        return self.p < 0.05
+
+    @property
+    def p_text(self) -> str:
+        """As ".031" or "<.001"; "" if there is none."""
+        if math.isnan(self.p):
+            return ""
+        return "<.001" if self.p < 0.001 else f"{self.p:.3f}".removeprefix("0")
+
+
+def _paired_p(gain: Summary) -> float:
+    if len(gain.values) < 2 or not any(gain.values):
+        return math.nan
+    if gain.std == 0:  # the same gain each time: no spread to test against
+        return 0.0
+    return float(stats.ttest_1samp(gain.values, 0.0).pvalue)

@@ -1,0 +1,236 @@
+"""Every table's command: its rows, its runs, and that it trains and writes."""
+
+import dataclasses
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from experiments import runs
+from experiments.study import trainer
+from experiments.study.arm import Arm
+from experiments.study.data_set import DataSet
+from experiments.study.run_log import RunLog
+from experiments.study.study import Study
+from mlora_tf.backbones import BACKBONES
+from mlora_tf.recipes import Recipe
+from tests import clicks
+from tests import own_flags
+
+NAMES = (
+    *("mlora_table2", "mlora_table3", "mlora_table4", "mlora_table5"),
+    *("mlora_figure4", "mlora_controls"),
+    *("star_table2", "star_table3", "star_figure6", "star_figure7"),
+)
+SMALL = {
+    "hidden_units": (8,),
+    "embedding_dim": 4,
+    "batch_size": 64,
+    "max_epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "data" / "some-clicks"
+    folder.parent.mkdir()
+    return DataSet.open(str(clicks.prepare(folder, rows=600)))
+
+
+def small_arms(data, preset):
+    """A base and its two kinds of adapters, small."""
+    base = Recipe(schedule="two_phase", temperature=4, **SMALL)
+    joint = Recipe(temperature=4, **SMALL)
+    return [
+        Arm(data, "mlp", "base", base, phase=0, paper=80.0),
+        Arm(data, "mlp", "two phases", base, rival="base", paper=80.5),
+        Arm(data, "mlp", "joint", joint, rival="base"),
+    ]
+
+
+SMALL_STUDY = Study("small", "A small study", "Three arms.", small_arms)
+
+
+def flags_for(data, folder, *more):
+    return (
+        f"--data={data.path}",
+        f"--output={folder / 'results'}",
+        f"--runs={folder / 'runs'}",
+        "--jobs=1",
+        *more,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    """The small study, trained with two seeds; its folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    given = flags_for(prepared, folder, "--seeds=2")
+    with own_flags.given(SMALL_STUDY.define_flags, *given):
+        SMALL_STUDY.main()
+    return folder
+
+
+def test_a_study_trains_each_run_once_and_writes_its_files(trained, prepared):
+    log = RunLog(trained / "results" / "runs.jsonl")
+    # Base and two phases are one run.
+    assert len(log.rows) == 4
+    assert not list((trained / "runs").iterdir())
+    content = json.loads((trained / "results" / "small.json").read_text())
+    base, two_phases, joint = content["rows"]
+    assert base["runs"] == two_phases["runs"] != joint["runs"]
+    assert base["phase"] == "pretrain"
+    assert two_phases["phase"] == "adapters"
+    assert joint["phase"] == "joint"
+    assert content["seeds"] == 2
+    assert len(joint["wauc"]) == len(joint["wauc_gain"]) == 2
+    for one, other, gain in zip(
+        joint["wauc"], base["wauc"], joint["wauc_gain"], strict=True
+    ):
+        assert gain == pytest.approx(one - other, abs=2e-5)
+    assert "wauc_gain" not in base
+    assert content["command"] == (
+        "python -m experiments.small --data=data/some-clicks --seeds=2 "
+        "--preset=tuned"
+    )
+    text = (trained / "results" / "small.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| some")]
+    assert len(lines) == 3
+    assert "| 80.00 | " in lines[0]
+    assert lines[2].endswith("|  |  |")
+
+
+def test_runs_are_those_that_are_trained_alone(trained, prepared):
+    """After others in its process or first in one, with adapters or none."""
+    log = RunLog(trained / "results" / "runs.jsonl")
+    both, _, joint = small_arms(prepared, "tuned")
+    base = Arm(prepared, "mlp", "alone", Recipe(tower="shared", **SMALL))
+    wanted = [joint.runs(2)[1], base.runs(1)[0]]
+    other = RunLog(trained / "other.jsonl")
+    trainer.train(
+        other,
+        wanted,
+        trained / "again",
+        jobs=1,
+        console=trainer.Console(quiet=True),
+    )
+    again, alone = (other[run]["phases"] for run in wanted)
+    assert timeless(again) == timeless(log[wanted[0]]["phases"])
+    # The base of two phases is the base alone, to the last bit.
+    pretrain = timeless(log[both.runs(1)[0]]["phases"])[0]
+    assert {**pretrain, "phase": "joint"} == timeless(alone)[0]
+
+
+def timeless(phases):
+    return [
+        {name: value for name, value in one.items() if name != "train_seconds"}
+        for one in phases
+    ]
+
+
+def test_a_second_time_nothing_is_trained(trained, prepared, monkeypatch):
+    monkeypatch.setattr(
+        trainer, "_train", lambda *_: pytest.fail("trained again")
+    )
+    before = (trained / "results" / "runs.jsonl").read_bytes()
+    given = flags_for(prepared, trained, "--seeds=2")
+    with own_flags.given(SMALL_STUDY.define_flags, *given):
+        SMALL_STUDY.main()
+    assert (trained / "results" / "runs.jsonl").read_bytes() == before
+
+
+def test_a_dry_run_says_what_is_missing_and_how_long(trained, prepared, capsys):
+    given = flags_for(prepared, trained, "--seeds=4", "--dry_run")
+    with own_flags.given(SMALL_STUDY.define_flags, *given):
+        SMALL_STUDY.main()
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert len(lines) == 4
+    assert all("some-clicks mlp/mlora" in line for line in lines)
+    assert {line.split("seed=")[1][0] for line in lines} == {"2", "3"}
+    assert all("about" in line for line in lines)
+    assert "4 runs are missing" in said.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("preset", ["tuned", "release", "paper"])
+def test_each_tables_rows_can_be_built(name, preset, prepared):
+    study = importlib.import_module(f"experiments.{name}").STUDY
+    assert study.name == name
+    if preset not in study.presets:
+        return
+    arms = study.arms(prepared, preset)
+    names = {(arm.group, arm.name) for arm in arms}
+    assert len(names) == len(arms) > 1
+    for arm in arms:
+        if arm.rival is not None:
+            assert (arm.group, arm.rival) in names
+    # What differs has a run of its own, but for the two phases of one.
+    by_key = {}
+    for arm in arms:
+        by_key.setdefault(arm.runs(1)[0].key, []).append(arm)
+    for sharing in by_key.values():
+        assert len({arm.phase for arm in sharing}) == len(sharing)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_tables_command_is_its_docstrings(name):
+    module = importlib.import_module(f"experiments.{name}")
+    command = f"python -m experiments.{name} --data="
+    text = " ".join(module.__doc__.replace("\\\n", " ").split())
+    assert command in text
+    for path in text.split("--data=")[1].split()[0].split(","):
+        assert pathlib.Path(path).parent.name == "data"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_table_and_figure_is_made_of_results(
+    name, prepared, tmp_path, fake_log
+):
+    study = importlib.import_module(f"experiments.{name}").STUDY
+    arms = study.arms(prepared, "tuned")
+    log = fake_log(tmp_path / "runs.jsonl", arms, seeds=3)
+    study.write(log, arms, 3, "tuned")
+    text = (tmp_path / f"{name}.md").read_text()
+    assert text.startswith(f"# {study.title}\n")
+    for arm in arms:
+        assert f"| {arm.name} |" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {}
+    for line in tables:
+        widths.setdefault(line.count("|"), []).append(line)
+    assert all(len(lines) > 2 for lines in widths.values())
+    picture = tmp_path / f"{name}.png"
+    assert picture.is_file() == (study.figure is not None)
+    if picture.is_file():
+        assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_all_ten_models_are_in_table_2(prepared):
+    study = importlib.import_module("experiments.mlora_table2").STUDY
+    arms = study.arms(prepared, "tuned")
+    groups = {arm.group for arm in arms}
+    assert groups == {*BACKBONES, "star"}
+    towers = {arm.recipe.tower for arm in arms if arm.group != "star"}
+    assert towers == {"mlora"}  # the base is the first of two phases
+    release = study.arms(prepared, "release")
+    bases = [arm for arm in release if arm.name == "base"]
+    assert {arm.recipe.tower for arm in bases} == {"shared", "star"}
+
+
+def test_runs_go_on_where_another_failed(prepared, tmp_path, monkeypatch):
+    good = Recipe(tower="shared", **SMALL)
+    # A temperature that no layer has room for can't fail; this batch can.
+    bad = dataclasses.replace(good, batch_size=10_000)
+    log = RunLog(tmp_path / "runs.jsonl")
+    arms = [Arm(prepared, "mlp", str(i), one) for i, one in enumerate([bad])]
+    with pytest.raises(runs.RunError, match="batch_size=10000"):
+        trainer.train(
+            log,
+            arms[0].runs(1),
+            tmp_path / "runs",
+            jobs=1,
+            console=trainer.Console(quiet=True),
+        )
+    assert not log.rows
