@@ -1,6 +1,8 @@
 """A row of a study's table: a model, trained with every seed."""
 
 import dataclasses
+import itertools
+import statistics
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
@@ -40,10 +42,11 @@ class Arm:
 
     def runs(self, seeds: int) -> list[Run]:
         """Its runs, one a seed."""
-        return [
-            Run(self.data, dataclasses.replace(self.recipe, seed=seed))
-            for seed in range(seeds)
-        ]
+        return [self.run(seed) for seed in range(seeds)]
+
+    def run(self, seed: int) -> Run:
+        """Its run of a seed."""
+        return Run(self.data, dataclasses.replace(self.recipe, seed=seed))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +98,12 @@ class Result:
             "group": arm.group,
             "arm": arm.name,
             "paper": arm.paper,
-            "recipe": Run(arm.data, arm.recipe).label,
+            "backbone": arm.recipe.backbone,
+            "tower": arm.recipe.tower,
+            "recipe": arm.run(0).label,
             "runs": [one.key for one in arm.runs(len(self.phases))],
+            "seeds": len(self.phases),
+            "seconds": round(statistics.mean(self.seconds), 1),
             "phase": last["phase"],
             "parameters": last["parameters"],
             "domain_parameters": last["domain_parameters"],
@@ -117,27 +124,23 @@ class Result:
         return content
 
 
-def result(log: RunLog, arm: Arm, seeds: int) -> Result:
-    """Reads an arm's numbers from the log.
+def results(log: RunLog, arms: Iterable[Arm]) -> list[Result]:
+    """Reads the numbers of all arms that the log has runs of.
 
-    Raises:
-        RunError: A run is missing.
+    Rivals are read with as many seeds as each of them has, counted from 0, so
+    that a gain is the difference of the means beside it. An arm without a
+    run is left out.
     """
-    rows = [log[run] for run in arm.runs(seeds)]
-    return Result(
-        arm,
-        tuple(row["phases"][arm.phase] for row in rows),
-        tuple(row["seconds"] for row in rows),
-        frozenset(row["provenance"]["commit"] for row in rows),
-    )
-
-
-def results(log: RunLog, arms: Iterable[Arm], seeds: int) -> list[Result]:
-    """Reads the numbers of the arms whose runs are all in the log."""
+    trained = [(arm, _seeds(log, arm)) for arm in arms]
+    fewest: dict[tuple[DataSet, str], int] = {}
+    for arm, seeds in trained:
+        if seeds:
+            place = arm.data, arm.group
+            fewest[place] = min(seeds, fewest.get(place, seeds))
     return [
-        result(log, arm, seeds)
-        for arm in arms
-        if all(run in log for run in arm.runs(seeds))
+        _result(log, arm, fewest[arm.data, arm.group])
+        for arm, seeds in trained
+        if seeds
     ]
 
 
@@ -151,6 +154,23 @@ def rival_of(one: Result, others: Sequence[Result]) -> Result | None:
         if same and other.arm.name == one.arm.rival:
             return other
     return None
+
+
+def _seeds(log: RunLog, arm: Arm) -> int:
+    """How many seeds of an arm, counted from 0, are in the log."""
+    return next(
+        seeds for seeds in itertools.count() if arm.run(seeds) not in log
+    )
+
+
+def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
+    rows = [log[run] for run in arm.runs(seeds)]
+    return Result(
+        arm,
+        tuple(row["phases"][arm.phase] for row in rows),
+        tuple(row["seconds"] for row in rows),
+        frozenset(row["provenance"]["commit"] for row in rows),
+    )
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

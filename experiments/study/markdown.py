@@ -26,7 +26,7 @@ def arm_table(
         metrics: The columns; the first one is what the paper prints.
     """
     with_paper = any(one.arm.paper is not None for one in found)
-    heading = ["data", "model", "arm"]
+    heading = ["data", "model", "arm", "seeds"]
     for metric in metrics:
         heading += [HEADINGS[metric], "gain", "p"]
     if with_paper:
@@ -34,7 +34,8 @@ def arm_table(
     lines = [row(*heading), "|---" * len(heading) + "|"]
     for one in found:
         rival = rival_of(one, found)
-        cells = [one.arm.data.name, one.arm.group, one.arm.name]
+        seeds = str(len(one.phases))
+        cells = [one.arm.data.name, one.arm.group, one.arm.name, seeds]
         for metric in metrics:
             cells += [measured(one, metric), *gain(one, rival, metric)]
         if with_paper:

@@ -21,11 +21,43 @@ from experiments.study.arm import Result
 from experiments.study.arm import results
 from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
+from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
 from experiments.study.run_log import RunLog
 
 RESULTS = ROOT / "experiments" / "results"
 PRESETS = ("paper", "release", "tuned")
+
+
+READING = (
+    "Test split, in percent: mean ± standard deviation over the seeds; of one "
+    "seed, with its 95% bootstrap interval over the rows. Gains and p (a "
+    "two-sided t-test) are paired by seed; bold is p < .05."
+)
+"""How to read a table's cells."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A table that was written, for a page of all.
+
+    Attributes:
+        name: Of its files.
+        title: Its heading.
+        explanation: What its rows are.
+        preset: Whose rows.
+        command: What trains and writes it.
+        rows: Its rows, as in its JSON.
+        picture: Its figure's file, if it has one.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    preset: str
+    command: str
+    rows: list[dict[str, Any]]
+    picture: pathlib.Path | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,48 +132,65 @@ class Study:
             jobs=values.jobs,
             console=console,
         )
-        self.write(log, arms, values.seeds, values.preset)
+        self.write(log, values.preset)
 
-    def write(
-        self, log: RunLog, arms: Sequence[Arm], seeds: int, preset: str
-    ) -> None:
-        """Writes the JSON and the Markdown beside the log."""
-        found = results(log, arms, seeds)
-        name = self.name if preset == "tuned" else f"{self.name}_{preset}"
-        command = " ".join(
-            (
-                f"python -m experiments.{self.name}",
-                f"--data={','.join(dict.fromkeys(_shown(a) for a in arms))}",
-                f"--seeds={seeds} --preset={preset}",
+    def write(self, log: RunLog, preset: str) -> Section | None:
+        """Writes the files: all data sets that the log has runs of.
+
+        Args:
+            log: The finished runs; the files are beside it.
+            preset: Whose rows.
+
+        Returns:
+            What was written; None, and no file, if nothing compares.
+        """
+        found = comparable(
+            results(
+                log,
+                [
+                    arm
+                    for data in data_sets(log)
+                    for arm in self.arms(data, preset)
+                ],
             )
         )
+        if not found:
+            return None
+        name = self.name if preset == "tuned" else f"{self.name}_{preset}"
+        path = log.path.parent / f"{name}.json"
+        command = self._command(found, preset)
+        rows = [one.to_dict(rival_of(one, found)) for one in found]
         content: dict[str, Any] = {
             "title": self.title,
             "command": command,
-            "seeds": seeds,
             "preset": preset,
             "trained_at": sorted(
                 {str(commit) for one in found for commit in one.commits}
             ),
             "provenance": provenance(),
-            "rows": [one.to_dict(rival_of(one, found)) for one in found],
+            "rows": rows,
         }
-        path = log.path.parent / f"{name}.json"
         runs.write(path, json.dumps(content, indent=1) + "\n")
-        spread = (
-            f"mean ± standard deviation over {seeds} seeds; gains and p (a "
-            "two-sided t-test) are paired by seed"
-            if seeds > 1
-            else "one seed, with the 95% bootstrap interval over test rows"
-        )
         runs.write(
             path.with_suffix(".md"),
-            f"# {self.title}\n\n{self.explanation}\n\nPreset `{preset}`, test "
-            f"split, in percent: {spread}. Written by `{command}`.\n\n"
-            f"{self.table(found)}\n",
+            f"# {self.title}\n\n{self.explanation}\n\n{READING} Preset "
+            f"`{preset}`. Written by `{command}`.\n\n{self.table(found)}\n",
         )
+        picture = None
         if self.figure is not None:
-            self.figure(found, path.with_suffix(".png"))
+            picture = path.with_suffix(".png")
+            self.figure(found, picture)
+        return Section(
+            name, self.title, self.explanation, preset, command, rows, picture
+        )
+
+    def _command(self, found: Sequence[Result], preset: str) -> str:
+        data = dict.fromkeys(f"data/{one.arm.data.name}" for one in found)
+        seeds = max(len(one.phases) for one in found)
+        return (
+            f"python -m experiments.{self.name} --data={','.join(data)} "
+            f"--seeds={seeds} --preset={preset}"
+        )
 
     def _say(self, log: RunLog, left: Sequence[Any], jobs: int) -> None:
         for run in left:
@@ -161,7 +210,10 @@ class Study:
         )
 
 
-def _shown(arm: Arm) -> str:
-    """A data set's path as a command may name it: from the checkout's root."""
-    path = pathlib.Path(arm.data.path)
-    return f"data/{path.name}" if path.parent.name == "data" else str(path)
+def comparable(found: Sequence[Result]) -> list[Result]:
+    """The results that have a rival, or are one; all, if none ever has."""
+    if not any(one.arm.rival for one in found):
+        return list(found)
+    pairs = [(one, rival_of(one, found)) for one in found]
+    rivals = [rival for _, rival in pairs if rival is not None]
+    return [one for one, rival in pairs if rival is not None or one in rivals]

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from experiments import binary  # noqa: F401 -- before TensorFlow
 from experiments.runs import RunError
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
@@ -149,8 +150,6 @@ def _result(future: "concurrent.futures.Future[Any]", run: Run) -> Any:
 
 def _start(parent: int) -> None:
     """Sets up a process: one thread, and an end with its parent's."""
-    from experiments import binary  # noqa: F401 -- before TensorFlow
-
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _strategy()
 

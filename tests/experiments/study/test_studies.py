@@ -83,7 +83,7 @@ def test_a_study_trains_each_run_once_and_writes_its_files(trained, prepared):
     assert base["phase"] == "pretrain"
     assert two_phases["phase"] == "adapters"
     assert joint["phase"] == "joint"
-    assert content["seeds"] == 2
+    assert joint["seeds"] == 2
     assert len(joint["wauc"]) == len(joint["wauc_gain"]) == 2
     for one, other, gain in zip(
         joint["wauc"], base["wauc"], joint["wauc_gain"], strict=True
@@ -191,7 +191,9 @@ def test_each_table_and_figure_is_made_of_results(
     study = importlib.import_module(f"experiments.{name}").STUDY
     arms = study.arms(prepared, "tuned")
     log = fake_log(tmp_path / "runs.jsonl", arms, seeds=3)
-    study.write(log, arms, 3, "tuned")
+    section = study.write(log, "tuned")
+    assert len(section.rows) == len(arms)
+    assert {row["seeds"] for row in section.rows} == {3}
     text = (tmp_path / f"{name}.md").read_text()
     assert text.startswith(f"# {study.title}\n")
     for arm in arms:
@@ -219,16 +221,46 @@ def test_all_ten_models_are_in_table_2(prepared):
     assert {arm.recipe.tower for arm in bases} == {"shared", "star"}
 
 
-def test_runs_go_on_where_another_failed(prepared, tmp_path, monkeypatch):
-    good = Recipe(tower="shared", **SMALL)
-    # A temperature that no layer has room for can't fail; this batch can.
-    bad = dataclasses.replace(good, batch_size=10_000)
+def test_rivals_are_read_with_as_many_seeds(prepared, tmp_path, fake_log):
+    base, both, joint = small_arms(prepared, "tuned")
+    log = fake_log(tmp_path / "runs.jsonl", [base, both], seeds=3)
+    fake_log(tmp_path / "runs.jsonl", [joint], seeds=2)
+    log = RunLog(log.path)
+    section = SMALL_STUDY.write(log, "tuned")
+    assert [row["seeds"] for row in section.rows] == [2, 2, 2]
+    # Of a gap only what comes before it counts.
+    one = Arm(prepared, "other", "base", Recipe(tower="shared", **SMALL))
+    fake_log(tmp_path / "runs.jsonl", [one], seeds=1)
+
+
+def test_an_arm_without_its_rival_is_not_shown(prepared, tmp_path, fake_log):
+    _, _, joint = small_arms(prepared, "tuned")
+    log = fake_log(tmp_path / "runs.jsonl", [joint], seeds=2)
+    assert SMALL_STUDY.write(log, "tuned") is None
+    assert not (tmp_path / "small.md").exists()
+
+
+def test_one_seed_has_its_interval_and_no_p(prepared, tmp_path, fake_log):
+    arms = small_arms(prepared, "tuned")
+    log = fake_log(tmp_path / "runs.jsonl", arms, seeds=1)
+    section = SMALL_STUDY.write(log, "tuned")
+    assert section.rows[2]["wauc_p"] is None
+    text = (tmp_path / "small.md").read_text()
+    (line,) = (one for one in text.splitlines() if "| base |" in one)
+    assert "| 70.00 [69.90, 70.10] |" in line
+    assert "**" not in text.split("|", 1)[1]
+
+
+def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
+    changed = dataclasses.replace(prepared, fingerprint="0" * 64)
+    arm = Arm(changed, "mlp", "base", Recipe(tower="shared", **SMALL))
     log = RunLog(tmp_path / "runs.jsonl")
-    arms = [Arm(prepared, "mlp", str(i), one) for i, one in enumerate([bad])]
-    with pytest.raises(runs.RunError, match="batch_size=10000"):
+    with pytest.raises(
+        runs.RunError, match=r"some-clicks mlp/shared .*: .* has changed"
+    ):
         trainer.train(
             log,
-            arms[0].runs(1),
+            arm.runs(1),
             tmp_path / "runs",
             jobs=1,
             console=trainer.Console(quiet=True),

@@ -1,0 +1,76 @@
+r"""Every table and figure again, from the runs that are there, and one page.
+
+    python -m experiments.report
+
+Reads `experiments/results/runs.jsonl` and trains nothing. Rewrites the
+Markdown, JSON and PNG of every study that has a comparison to show, each data
+set with as many seeds as all of its rows have, and `report.html`: the same
+tables, sortable, with a filter by data set, model and arm, and the figures, in
+one file that needs no network. Takes seconds. What a table lacks is trained by
+its own command.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import binary
+from experiments import mlora_controls
+from experiments import mlora_figure4
+from experiments import mlora_table2
+from experiments import mlora_table3
+from experiments import mlora_table4
+from experiments import mlora_table5
+from experiments import runs
+from experiments import star_figure6
+from experiments import star_figure7
+from experiments import star_table2
+from experiments import star_table3
+from experiments.study import page
+from experiments.study.run_log import RunLog
+from experiments.study.study import RESULTS
+from experiments.study.study import Study
+
+STUDIES: tuple[Study, ...] = (
+    mlora_table2.STUDY,
+    mlora_table3.STUDY,
+    mlora_table4.STUDY,
+    mlora_table5.STUDY,
+    mlora_figure4.STUDY,
+    mlora_controls.STUDY,
+    star_table2.STUDY,
+    star_table3.STUDY,
+    star_figure6.STUDY,
+    star_figure7.STUDY,
+)
+
+
+def define_flags() -> None:
+    """Defines the flags."""
+    flags.DEFINE_string(
+        "output", str(RESULTS), "Where runs.jsonl is and files are written."
+    )
+
+
+def main() -> None:
+    """Writes all that the runs allow."""
+    output = pathlib.Path(flags.FLAGS.output)
+    log = RunLog(output / "runs.jsonl")
+    if not log.rows:
+        raise runs.RunError(
+            f"{log.path} has no runs: train some, for instance with "
+            "python -m experiments.mlora_table2 --data=data/ml1m-gender."
+        )
+    written = [
+        study.write(log, preset)
+        for study in STUDIES
+        for preset in study.presets
+    ]
+    sections = [section for section in written if section is not None]
+    runs.write(output / "report.html", page.html(sections))
+    print(f"{output / 'report.html'}: {len(sections)} tables")
+
+
+if __name__ == "__main__":
+    define_flags()
+    binary.run(main)

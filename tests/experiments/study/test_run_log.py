@@ -1,0 +1,121 @@
+"""The log of runs: what a kill leaves, what two processes add, what is none."""
+
+import dataclasses
+import json
+import multiprocessing
+
+import pytest
+
+from experiments import runs
+from experiments.study import run as run_module
+from experiments.study.data_set import DataSet
+from experiments.study.run import Run
+from experiments.study.run_log import RunLog
+from mlora_tf.recipes import Recipe
+
+DATA = DataSet("data/some", "f" * 64, ("a", "b"))
+
+
+def row(recipe, wauc=0.7):
+    return {
+        "data": "some",
+        "fingerprint": DATA.fingerprint,
+        "recipe": recipe.to_dict(),
+        "seconds": 1.0,
+        "phases": [{"test": {"wauc": wauc}}],
+    }
+
+
+def test_a_run_is_found_by_its_recipe_and_data(tmp_path):
+    log = RunLog(tmp_path / "new" / "runs.jsonl")
+    log.append(row(Recipe(dropout=0.2)))
+    again = RunLog(log.path)
+    assert Run(DATA, Recipe(dropout=0.2)) in again
+    assert again[Run(DATA, Recipe(dropout=0.2))]["seconds"] == 1.0
+    for other in (
+        Run(DATA, Recipe(dropout=0.3)),
+        Run(DATA, Recipe(dropout=0.2, seed=1)),
+        Run(
+            dataclasses.replace(DATA, fingerprint="e" * 64), Recipe(dropout=0.2)
+        ),
+    ):
+        assert other not in again
+        with pytest.raises(runs.RunError, match="hasn't the run some mlp"):
+            again[other]
+    # Where the folder lies isn't part of what a run is.
+    moved = dataclasses.replace(DATA, path="/elsewhere/other")
+    assert Run(moved, Recipe(dropout=0.2)) in again
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(Recipe)]
+)
+def test_every_field_of_a_recipe_is_part_of_its_key(field):
+    values = Recipe().to_dict()
+    changed = {**values, field: "something else"}
+    keys = {run_module.key(DATA.fingerprint, one) for one in (values, changed)}
+    assert len(keys) == 2
+
+
+def test_a_field_that_is_new_leaves_older_keys_alone(monkeypatch):
+    values = Recipe(dropout=0.2).to_dict()
+    older = {k: v for k, v in values.items() if k != "window_rows"}
+    assert run_module.key("f", older) == run_module.key("f", values)
+    # A default that changes doesn't: what the older run had is in its row.
+    before = run_module.key("f", values)
+    monkeypatch.setitem(run_module.DEFAULTS, "embedding_l2", 1e-4)
+    assert run_module.key("f", values) != before
+    assert run_module.key("f", {**values, "embedding_l2": 1e-4}) != (
+        run_module.key("f", values)
+    )
+
+
+def test_half_a_line_of_a_killed_process_is_removed(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    log = RunLog(path)
+    log.append(row(Recipe(seed=0)))
+    with path.open("a") as file:
+        file.write('{"data": "some", "rec')
+    log = RunLog(path)
+    assert len(log.rows) == 1
+    log.append(row(Recipe(seed=1)))
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["recipe"]["seed"] for line in lines] == [0, 1]
+
+
+def _add(path, seed):
+    log = RunLog(path)
+    for number in range(20):
+        log.append(row(Recipe(seed=1000 * seed + number)))
+
+
+def test_processes_that_add_at_a_time_lose_nothing(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_add, args=(path, i)) for i in range(4)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+        assert one.exitcode == 0
+    assert len(RunLog(path).rows) == 80
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense", "[]", "{}", '{"fingerprint": "f", "recipe": {}}', "null"],
+)
+def test_a_line_that_is_no_run_is_named(tmp_path, line):
+    path = tmp_path / "runs.jsonl"
+    RunLog(path).append(row(Recipe()))
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(runs.RunError, match=r"runs\.jsonl, line 2: no run"):
+        RunLog(path)
+
+
+def test_a_number_that_is_none_is_refused(tmp_path):
+    log = RunLog(tmp_path / "runs.jsonl")
+    with pytest.raises(ValueError, match="JSON"):
+        log.append(row(Recipe(), wauc=float("nan")))
+    assert not log.rows
