@@ -83,7 +83,7 @@ def describe(
     """
     from mlora_tf.cost import cost
 
-    log = _without_rows(schema)
+    log = without_rows(schema)
     model = base = _build(log, recipe, recipe.tower)
     if recipe.tower != "shared":
         base = _build(log, recipe, "shared")
@@ -210,7 +210,7 @@ def _build(log: "ClickLog", recipe: "Recipe", tower: str) -> "keras.Model":
         raise RunError(" ".join(str(error).split())) from None
 
 
-def _without_rows(schema: "Schema") -> "ClickLog":
+def without_rows(schema: "Schema") -> "ClickLog":
     """A click log of a schema: what a vector holds costs nothing."""
     import numpy as np
 

@@ -1,6 +1,7 @@
 """A study's figures, as PNG."""
 
 import pathlib
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -160,3 +161,26 @@ def _panels(
 def _save(figure: "Figure", path: pathlib.Path) -> None:
     # Without the date and the version of what drew it: alike, byte by byte.
     figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def growth(
+    series: Mapping[str, Sequence[float]],
+    domains: Sequence[int],
+    path: pathlib.Path,
+) -> None:
+    """Parameters against the number of domains, a line for each model."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.8, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for color, (name, counts) in zip(COLORS, series.items(), strict=False):
+        axes.plot(
+            domains, counts, color=color, marker="o", markersize=4, label=name
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("domains")
+    axes.set_ylabel("dense parameters, all domains'")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
