@@ -24,6 +24,7 @@ from experiments import mlora_table5
 from experiments import runs
 from experiments import star_figure6
 from experiments import star_figure7
+from experiments import star_section44
 from experiments import star_table2
 from experiments import star_table3
 from experiments.study import page
@@ -42,6 +43,7 @@ STUDIES: tuple[Study, ...] = (
     star_table3.STUDY,
     star_figure6.STUDY,
     star_figure7.STUDY,
+    star_section44.STUDY,
 )
 
 

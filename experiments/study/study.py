@@ -156,7 +156,9 @@ class Study:
         )
         if not found:
             return None
-        name = self.name if preset == "tuned" else f"{self.name}_{preset}"
+        name = (
+            self.name if preset == self.presets[0] else f"{self.name}_{preset}"
+        )
         path = log.path.parent / f"{name}.json"
         command = self._command(found, preset)
         rows = [one.to_dict(rival_of(one, found)) for one in found]

@@ -22,6 +22,7 @@ NAMES = (
     *("mlora_table2", "mlora_table3", "mlora_table4", "mlora_table5"),
     *("mlora_figure4", "mlora_controls"),
     *("star_table2", "star_table3", "star_figure6", "star_figure7"),
+    "star_section44",
 )
 SMALL = {
     "hidden_units": (8,),
@@ -180,7 +181,7 @@ def test_each_tables_command_is_its_docstrings(name):
     command = f"python -m experiments.{name} --data="
     text = " ".join(module.__doc__.replace("\\\n", " ").split())
     assert command in text
-    for path in text.split("--data=")[1].split()[0].split(","):
+    for path in text.split(command)[1].split()[0].split(","):
         assert pathlib.Path(path).parent.name == "data"
 
 
@@ -189,9 +190,10 @@ def test_each_table_and_figure_is_made_of_results(
     name, prepared, tmp_path, fake_log
 ):
     study = importlib.import_module(f"experiments.{name}").STUDY
-    arms = study.arms(prepared, "tuned")
+    preset = study.presets[0]
+    arms = study.arms(prepared, preset)
     log = fake_log(tmp_path / "runs.jsonl", arms, seeds=3)
-    section = study.write(log, "tuned")
+    section = study.write(log, preset)
     assert len(section.rows) == len(arms)
     assert {row["seeds"] for row in section.rows} == {3}
     text = (tmp_path / f"{name}.md").read_text()

@@ -1,0 +1,127 @@
+"""What a new domain needs: trained step by step on a base that never saw it."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.study.held_out import HeldOut
+from mlora_tf import training
+from mlora_tf.data import ClickLog
+from mlora_tf.domains import add_domain
+from mlora_tf.fine_tuning import train_only
+from mlora_tf.metrics import auc
+from mlora_tf.predictor import Predictor
+from mlora_tf.predictor import score_split
+from mlora_tf.recipes import Recipe
+from mlora_tf.transform import unfreeze
+from mlora_tf.vocabulary import grow_vocabulary
+
+ARMS = (
+    "zero-shot",
+    "adapters",
+    "adapters and new ids",
+    "everything",
+    "from scratch",
+)
+"""In the order in which they are trained."""
+
+
+def arms(
+    parts: HeldOut,
+    recipe: Recipe,
+    strategy: tf.distribute.Strategy,
+    folder: pathlib.Path,
+) -> dict[str, dict[str, Any]]:
+    """Trains a base on all other domains, then the new one in each way.
+
+    "zero-shot" adds the domain and trains nothing; "adapters" trains what is
+    the new domain's own, its new ids unknown; "adapters and new ids" trains
+    rows for these too, and leaves all others as they are; "everything" trains
+    all weights on the new domain's rows; "from scratch" has never seen
+    another domain.
+
+    Args:
+        parts: The rows.
+        recipe: Of the base and of all that follows, with adapters, jointly.
+        strategy: Where to train.
+        folder: Holds the state: killed and called again, it goes on.
+
+    Returns:
+        By arm: "auc", of the new domain's test rows; "change", the largest
+        difference in another domain's test predictions to the base's (None
+        where there is no base); "trained", how many numbers were.
+    """
+    (base,) = training.train(
+        parts.before, recipe, strategy, state_folder=folder / "before"
+    )
+    name = parts.unknown.schema.domains[-1]
+    base_scores = _others(base.model, parts.before)
+    reports: dict[str, dict[str, Any]] = {}
+
+    def report(
+        arm: str, model: keras.Model, log: ClickLog, trained: int
+    ) -> None:
+        scored = score_split(Predictor(model), log.test)
+        change = None
+        if arm != ARMS[-1]:
+            scores = _others(model, parts.before)
+            change = float(np.abs(scores - base_scores).max())
+        reports[arm] = {
+            "auc": auc(scored.label, scored.score),
+            "change": change,
+            "trained": trained,
+        }
+
+    def tuned(arm: str, model: keras.Model, log: ClickLog) -> keras.Model:
+        phase = training.fit_phase(
+            arm.replace(" ", "-"),
+            model,
+            log.train,
+            log,
+            recipe,
+            strategy,
+            state=folder / f"{arm.replace(' ', '-')}.npz",
+            make_callbacks=lambda phase, steps: (),
+        )
+        report(arm, phase.model, log, _trainable(phase.model))
+        return phase.model
+
+    with strategy.scope():
+        larger = add_domain(base.model, name)
+        report(ARMS[0], larger, parts.unknown, 0)
+        train_only(larger, name)
+    tuned(ARMS[1], larger, parts.unknown)
+    with strategy.scope():
+        grown = _grown(base.model, name, parts)
+        train_only(grown, name)
+    tuned(ARMS[2], grown, parts.known)
+    with strategy.scope():
+        everything = _grown(base.model, name, parts)
+        unfreeze(everything)
+    tuned(ARMS[3], everything, parts.known)
+    keras.utils.set_random_seed(recipe.seed)
+    with strategy.scope():
+        scratch = training.build(
+            parts.known, dataclasses.replace(recipe, tower="shared")
+        )
+    tuned(ARMS[4], scratch, parts.known)
+    return reports
+
+
+def _grown(base: keras.Model, name: str, parts: HeldOut) -> keras.Model:
+    return grow_vocabulary(add_domain(base, name), parts.known.schema)
+
+
+def _others(model: keras.Model, before: ClickLog) -> np.ndarray:
+    """Predictions of the other domains' test rows."""
+    return score_split(Predictor(model), before.test).score
+
+
+def _trainable(model: keras.Model) -> int:
+    return sum(
+        int(np.prod(variable.shape)) for variable in model.trainable_variables
+    )

@@ -1,0 +1,179 @@
+"""A domain that comes later: the rows, the ways to train it, the table."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments import mlora_new_domain
+from experiments import runs
+from experiments.study import held_out
+from experiments.study import new_domain
+from experiments.study import recipes
+from mlora_tf import data
+from mlora_tf.features import DenseFeature
+from mlora_tf.recipes import Recipe
+from mlora_tf.schema import Schema
+from mlora_tf.schema import SparseFeature
+from tests import clicks
+from tests import own_flags
+
+SCHEMA = Schema(
+    features=(
+        SparseFeature("user", ("ann", "bob", "cat", "dan")),
+        SparseFeature("item", (10, 20, 30)),
+    ),
+    domain_name="shop",
+    domains=("a", "b", "c"),
+)
+
+
+def split(rows):
+    """Rows of user, item, domain and label."""
+    user, item, domain, label = np.array(rows).T
+    return data.Split(
+        {
+            "user": user.astype(np.int32),
+            "item": item.astype(np.int32),
+            "domain": domain.astype(np.int32),
+        },
+        label.astype(np.float32),
+    )
+
+
+@pytest.fixture
+def log():
+    """Of shop b, dan and item 20 are new; nobody but test has cat and 30."""
+    train = split(
+        [
+            (1, 1, 0, 1),
+            (2, 1, 2, 0),
+            (4, 2, 1, 1),
+            (1, 2, 1, 0),
+            (0, 1, 0, 0),
+        ]
+    )
+    test = split([(4, 3, 1, 1), (1, 1, 1, 0), (3, 2, 0, 1), (2, 1, 2, 0)])
+    return data.ClickLog(SCHEMA, "f" * 64, train, train, test)
+
+
+def test_what_only_the_new_domain_has_is_unknown_before(log):
+    parts = held_out.hold_out(log, "b")
+    assert parts.before.schema.domains == ("a", "c")
+    user, item = parts.before.schema.features
+    assert (user.vocabulary, item.vocabulary) == (("ann", "bob"), (10,))
+    train = parts.before.train
+    assert train.inputs["user"].tolist() == [1, 2, 0]
+    assert train.inputs["item"].tolist() == [1, 1, 1]
+    assert train.inputs["domain"].tolist() == [0, 1, 0]
+    assert train.label.tolist() == [1, 0, 0]
+    # cat and item 20 are nobody's before, so test's rows have 0 for them.
+    test = parts.before.test
+    assert test.inputs["user"].tolist() == [0, 2]
+    assert test.inputs["item"].tolist() == [0, 1]
+
+
+def test_new_values_come_behind_the_old_ones(log):
+    parts = held_out.hold_out(log, "b")
+    assert parts.known.schema.domains == ("a", "c", "b")
+    user, item = parts.known.schema.features
+    assert user.vocabulary == ("ann", "bob", "dan")
+    assert item.vocabulary == (10, 20)
+    assert parts.new_values == {"user": 1, "item": 1}
+    for part, users, items in (
+        (parts.known, [3, 1], [2, 2]),
+        (parts.unknown, [0, 1], [0, 0]),
+    ):
+        assert part.train.inputs["user"].tolist() == users
+        assert part.train.inputs["item"].tolist() == items
+        assert part.train.inputs["domain"].tolist() == [2, 2]
+        assert part.train.label.tolist() == [1, 0]
+    # Of two test rows one has values that the others never had.
+    assert parts.unseen == 0.5
+    # Item 30 is in no training row: nobody learns it.
+    assert parts.known.test.inputs["item"].tolist() == [0, 1]
+
+
+def test_parts_are_told_apart(log):
+    prints = {
+        part.fingerprint
+        for name in "ab"
+        for part in (
+            held_out.hold_out(log, name).before,
+            held_out.hold_out(log, name).unknown,
+            held_out.hold_out(log, name).known,
+        )
+    }
+    assert len(prints) == 6
+
+
+def test_an_unknown_domain_and_other_features_are_errors(log):
+    with pytest.raises(runs.RunError, match="Received: 'z'"):
+        held_out.hold_out(log, "z")
+    age = DenseFeature("age", mean=0.0, stddev=1.0)
+    schema = dataclasses.replace(SCHEMA, features=(*SCHEMA.features, age))
+    with pytest.raises(runs.RunError, match=r"sparse and learned.*'age'"):
+        held_out.hold_out(dataclasses.replace(log, schema=schema), "b")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The command's folder, of one domain of a small log."""
+    folder = tmp_path_factory.mktemp("new_domain")
+    prepared = clicks.prepare(folder / "some-clicks", rows=900)
+    small = Recipe(
+        hidden_units=(8,),
+        embedding_dim=4,
+        temperature=4,
+        batch_size=32,
+        max_epochs=2,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            mlora_new_domain,
+            "recipe",
+            lambda *_, seed: dataclasses.replace(small, seed=seed),
+        )
+        given = (
+            f"--data={prepared}",
+            f"--output={folder / 'results'}",
+            f"--runs={folder / 'runs'}",
+            "--domains=toys",
+        )
+        with own_flags.given(mlora_new_domain.define_flags, *given):
+            mlora_new_domain.main()
+            before = (folder / "results" / "new_domain.jsonl").read_bytes()
+            # A second time there is nothing left to train.
+            patch.setattr(mlora_new_domain, "held_out", None)
+            mlora_new_domain.main()
+    assert (folder / "results" / "new_domain.jsonl").read_bytes() == before
+    return folder / "results"
+
+
+def test_each_way_moves_what_it_says(written):
+    (line,) = (written / "new_domain.jsonl").read_text().splitlines()
+    found = json.loads(line)
+    assert list(found["arms"]) == list(new_domain.ARMS)
+    arms = found["arms"]
+    assert arms["zero-shot"]["trained"] == 0
+    # What is the new domain's own leaves the others as they are, to the bit.
+    for arm in ("zero-shot", "adapters", "adapters and new ids"):
+        assert arms[arm]["change"] == 0
+    assert arms["everything"]["change"] > 0
+    assert arms["from scratch"]["change"] is None
+    assert all(0 < one["auc"] < 1 for one in arms.values())
+    assert arms["adapters"]["auc"] != arms["zero-shot"]["auc"]
+
+
+def test_the_table_has_a_line_for_each_domain(written):
+    text = (written / "new_domain.md").read_text()
+    (line,) = (
+        one for one in text.splitlines() if one.startswith("| some-clicks ")
+    )
+    assert line.startswith("| some-clicks | toys | 1 | ")
+    assert line.endswith(" | 0 |")
+
+
+def test_its_recipe_is_the_tuned_one():
+    assert mlora_new_domain.recipe is recipes.recipe
