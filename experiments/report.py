@@ -15,6 +15,7 @@ import pathlib
 from absl import flags
 
 from experiments import binary
+from experiments import lazy_adam
 from experiments import mlora_controls
 from experiments import mlora_figure4
 from experiments import mlora_table2
@@ -44,6 +45,7 @@ STUDIES: tuple[Study, ...] = (
     star_figure6.STUDY,
     star_figure7.STUDY,
     star_section44.STUDY,
+    lazy_adam.STUDY,
 )
 
 
