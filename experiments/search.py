@@ -49,11 +49,17 @@ def values(field: str, *all_values: Any) -> Lever:
     return field, tuple({field: value} for value in all_values)
 
 
+def option(name: str, *all_values: Any) -> Lever:
+    """A lever of one of the tower's options; None leaves it out."""
+    return name, tuple(
+        {"tower_options": {} if value is None else {name: value}}
+        for value in all_values
+    )
+
+
 def penalty(strength: float) -> dict[str, Any]:
     """An L2 penalty on the adapters' `A` and `B`."""
-    regularizer = {"class_name": "L2", "config": {"l2": strength}}
-    options = {"lora_regularizer": regularizer} if strength else {}
-    return {"tower_options": options}
+    return {"class_name": "L2", "config": {"l2": strength}}
 
 
 SHARED_LEVERS: tuple[Lever, ...] = (
@@ -67,7 +73,9 @@ LEVERS: dict[str, tuple[Lever, ...]] = {
     "mlora": (
         *SHARED_LEVERS,
         values("temperature", 4, 16, 64),
-        ("adapter_l2", (penalty(0), penalty(1e-4), penalty(1e-3))),
+        option("lora_regularizer", None, penalty(1e-4), penalty(1e-3)),
+        option("lora_dropout", None, 0.2, 0.5),
+        option("adapted_layers", None, [0], [2]),
     ),
     "star": SHARED_LEVERS,
 }
@@ -149,12 +157,12 @@ class Search:
             if lever not in self.levers:
                 continue
             recipes = [
-                dataclasses.replace(base, **{**chosen, **fields})
+                dataclasses.replace(base, **merged(chosen, fields))
                 for fields in settings
             ]
             scores = self.scores(recipes)
             best = max(range(len(settings)), key=scores.__getitem__)
-            chosen |= settings[best]
+            chosen = merged(chosen, settings[best])
             tried += [
                 Tried(lever, fields, score, index == best)
                 for index, (fields, score) in enumerate(
@@ -204,17 +212,20 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("runs", "runs/studies", "Where runs are trained.")
     flags.DEFINE_integer("jobs", os.cpu_count(), "Runs at a time.", 1)
-    for name, allowed in (("towers", list(LEVERS)), ("levers", ALL_LEVERS)):
-        flags.register_validator(
-            name,
-            lambda given, allowed=allowed: set(given) <= set(allowed),
-            f"--{name} must be among {', '.join(allowed)}",
-        )
 
 
 def main() -> None:
     """Searches and writes what was chosen, data set by data set."""
     given = flags.FLAGS
+    for name, names, allowed in (
+        ("towers", given.towers, list(LEVERS)),
+        ("levers", given.levers, ALL_LEVERS),
+    ):
+        if not set(names) <= set(allowed):
+            raise runs.RunError(
+                f"--{name} must be among {', '.join(allowed)}. "
+                f"Received: {','.join(names)}"
+            )
     output = pathlib.Path(given.output)
     log = RunLog(output / "runs.jsonl")
     start = options("start", given.start)
@@ -294,13 +305,25 @@ def markdown(content: dict[str, Any]) -> str:
     )
 
 
+def merged(chosen: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields set anew; of the tower's options those that are named."""
+    found = {**chosen, **fields}
+    if "tower_options" in found:
+        found["tower_options"] = {
+            **chosen.get("tower_options", {}),
+            **fields.get("tower_options", {}),
+        }
+    return found
+
+
 def text(fields: dict[str, Any]) -> str:
     """A setting in a cell."""
     (value,) = fields.values()
     if isinstance(value, dict):
-        regularizer = value.get("lora_regularizer")
-        value = regularizer["config"]["l2"] if regularizer else 0
-    return f"{value:g}"
+        value = next(iter(value.values()), "none")
+    if isinstance(value, dict):
+        value = value["config"]["l2"]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

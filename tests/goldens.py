@@ -254,7 +254,7 @@ def outputs_of(outputs: Any) -> np.ndarray:
 
 
 def _mlora(**config: Any) -> LayerGolden:
-    random = bool(config.get("shared_dropout"))
+    random = bool(config.get("shared_dropout") or config.get("lora_dropout"))
     config = {"units": 8, "num_domains": NUM_DOMAINS, **config}
     return LayerGolden(layers.MLoRADense, config, random=random)
 
@@ -404,6 +404,7 @@ LAYERS = {
     "mlora_dense-no_biases": _mlora(use_bias=False, use_lora_bias=False),
     "mlora_dense-adapter_alone": _mlora(use_kernel=False, use_bias=False),
     "mlora_dense-shared_dropout": _mlora(shared_dropout=0.5),
+    "mlora_dense-lora_dropout": _mlora(rank=2, lora_dropout=0.5),
     "mlora_dense-max_adapter_params": _mlora(
         temperature=1, max_adapter_params=30
     ),

@@ -37,6 +37,8 @@ class MLoRADense(DomainLayer):
         use_lora_bias: Whether there is a bias `b_d` for each domain.
         shared_dropout: Rate of dropout in training on the shared `x W + b`
             alone; the adapters pass undropped, as in the published code.
+        lora_dropout: Rate of dropout in training on the adapters' input alone,
+            as in LoRA; the per-domain bias passes undropped.
         kernel_initializer: Draws `W`.
         bias_initializer: Draws `b`.
         a_initializer: Draws `A`, with the fan of one domain's slice.
@@ -78,6 +80,7 @@ class MLoRADense(DomainLayer):
         use_bias: bool = True,
         use_lora_bias: bool = True,
         shared_dropout: float = 0.0,
+        lora_dropout: float = 0.0,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         a_initializer: Any = "glorot_normal",
@@ -106,14 +109,18 @@ class MLoRADense(DomainLayer):
         self.use_bias = use_bias
         self.use_lora_bias = use_lora_bias
         self.shared_dropout = shared_dropout
+        self.lora_dropout = lora_dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.a_initializer = keras.initializers.get(a_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.lora_regularizer = keras.regularizers.get(lora_regularizer)
-        # Checks the rate, and keeps its seed with the layer's state.
+        # They check the rates, and keep their seeds with the layer's state.
         self.dropout = keras.layers.Dropout(
             shared_dropout, dtype=self.dtype_policy
+        )
+        self.adapter_dropout = keras.layers.Dropout(
+            lora_dropout, dtype=self.dtype_policy
         )
         self.input_spec = keras.layers.InputSpec(ndim=2)
         self.supports_masking = True
@@ -189,7 +196,7 @@ class MLoRADense(DomainLayer):
         outputs = self.dropout(outputs)
         if self.lora_kernel_a is not None:
             outputs = outputs + domain_ops.low_rank(
-                inputs,
+                self.adapter_dropout(inputs),
                 self.lora_kernel_a,
                 self._scaled_b(),
                 domain,
@@ -236,6 +243,7 @@ class MLoRADense(DomainLayer):
             "use_bias": self.use_bias,
             "use_lora_bias": self.use_lora_bias,
             "shared_dropout": self.shared_dropout,
+            "lora_dropout": self.lora_dropout,
             **{
                 name: keras.initializers.serialize(getattr(self, name))
                 for name in (
@@ -255,13 +263,13 @@ class MLoRADense(DomainLayer):
 
         Not in inference, where an adapter of zeros then leaves the shared
         layer's outputs as they are, bit for bit; nor where `W` has no
-        gradient, or a dropout of its own.
+        gradient, or one of the two a dropout of its own.
         """
         return (
             self.kernel is not None
             and self.kernel.trainable
             and self.lora_kernel_a is not None
-            and not self.shared_dropout
+            and not (self.shared_dropout or self.lora_dropout)
             and domain_ops.merging_pays(self.num_domains)
         )
 

@@ -1,5 +1,6 @@
 """MLoRA's tower: every hidden layer has a low-rank adapter per domain."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from mlora_tf.layers import MLoRADense
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
 from mlora_tf.towers.tower import drop
+from mlora_tf.towers.tower import shared_hidden
 from mlora_tf.towers.tower import shared_logit
 
 
@@ -23,8 +25,10 @@ def mlora(
     max_adapter_params: int | None = None,
     lora_alpha: float | None = None,
     use_lora_bias: bool = True,
+    lora_dropout: float = 0.0,
     a_initializer: Any = "glorot_normal",
     lora_regularizer: Any = None,
+    adapted_layers: Sequence[int] | None = None,
 ) -> Tower:
     """A fully connected network with a low-rank adapter per layer and domain.
 
@@ -43,9 +47,19 @@ def mlora(
         max_adapter_params: The most numbers of one domain's `A` and `B`.
         lora_alpha: Scales adapters by `lora_alpha / rank`.
         use_lora_bias: Whether there is a bias for each domain.
+        lora_dropout: Rate of dropout on the adapters' input.
         a_initializer: Draws `A`.
         lora_regularizer: Penalty on `A` and on `B`.
+        adapted_layers: Which hidden layers have adapters, counted from 0; the
+            others are the shared tower's. None: all have.
     """
+    count = len(hidden.units)
+    adapted = range(count) if adapted_layers is None else adapted_layers
+    if not adapted or not set(adapted) <= set(range(count)):
+        raise ValueError(
+            "adapted_layers must be hidden layers, at least one, each in [0, "
+            f"{count}). Received: {adapted_layers!r}"
+        )
     if shared_adapter:
         domain = layers.Rescaling(0, dtype="int32", name="domain.shared")(
             domain
@@ -54,6 +68,9 @@ def mlora(
 
     def tower(x: Any) -> Any:
         for i, units in enumerate(hidden.units):
+            if i not in adapted:
+                x = shared_hidden(x, hidden, i)
+                continue
             x = MLoRADense(
                 units,
                 num_domains,
@@ -65,6 +82,7 @@ def mlora(
                 max_adapter_params=max_adapter_params,
                 lora_alpha=lora_alpha,
                 use_lora_bias=use_lora_bias,
+                lora_dropout=lora_dropout,
                 # One instance for several layers would warn, and draw alike.
                 a_initializer=keras.initializers.get(a_initializer).clone(),
                 lora_regularizer=lora_regularizer,

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from keras import layers
-
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
-from mlora_tf.towers.tower import drop
+from mlora_tf.towers.tower import shared_hidden
 from mlora_tf.towers.tower import shared_logit
 
 
@@ -22,18 +20,8 @@ def shared(domain: Any, num_domains: int, hidden: Hidden) -> Tower:
     del domain, num_domains
 
     def tower(x: Any) -> Any:
-        for i, units in enumerate(hidden.units):
-            x = layers.Dense(
-                units,
-                kernel_initializer=hidden.initializer(),
-                name=f"hidden.{i}",
-            )(x)
-            if hidden.shared_dropout:
-                x = layers.Dropout(
-                    hidden.shared_dropout, name=f"shared_dropout.{i}"
-                )(x)
-            x = layers.Activation(hidden.activation, name=f"activation.{i}")(x)
-            x = drop(x, hidden.output_dropout, i)
+        for i in range(len(hidden.units)):
+            x = shared_hidden(x, hidden, i)
         return x
 
     return Tower(tower, shared_logit)

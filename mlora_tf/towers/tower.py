@@ -92,6 +92,30 @@ def drop(x: Any, rate: float, where: int | str) -> Any:
     return layers.Dropout(rate, name=f"output_dropout.{where}")(x)
 
 
+def shared_hidden(x: Any, hidden: Hidden, where: int) -> Any:
+    """One hidden layer, the same for every domain.
+
+    Args:
+        x: Tensor of shape `(batch, in)`.
+        hidden: The hidden layers.
+        where: Which of them.
+
+    Returns:
+        Tensor of shape `(batch, hidden.units[where])`.
+    """
+    x = layers.Dense(
+        hidden.units[where],
+        kernel_initializer=hidden.initializer(),
+        name=f"hidden.{where}",
+    )(x)
+    if hidden.shared_dropout:
+        x = layers.Dropout(
+            hidden.shared_dropout, name=f"shared_dropout.{where}"
+        )(x)
+    x = layers.Activation(hidden.activation, name=f"activation.{where}")(x)
+    return drop(x, hidden.output_dropout, where)
+
+
 def shared_logit(x: Any) -> Any:
     """The last layer, the same for every domain: `(batch, 1)`."""
     return layers.Dense(

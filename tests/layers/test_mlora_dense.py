@@ -272,6 +272,23 @@ def test_adapters_pass_dropout_undropped():
     np.testing.assert_array_equal(layer(*inputs, training=True), whole)
 
 
+def test_the_adapters_own_dropout_drops_their_input_alone():
+    x, domain = goldens.LAYERS["mlora_dense"].inputs()
+    layer = built(rank=2, lora_dropout=0.5)
+    # One number of the input is all that the adapters see of a row.
+    x = np.where(np.arange(x.shape[1]) == 0, x, 0.0).astype(x.dtype)
+    whole = layer(x, domain, training=False).numpy()
+    dropped = layer(x, domain, training=True).numpy()
+    shared = x @ layer.kernel.numpy() + layer.bias.numpy()
+    bias = layer.lora_bias.numpy()[domain]
+    adapters = whole - shared - bias
+    kept = np.abs(dropped - shared - bias).max(axis=1) > 1e-5
+    assert 0 < kept.sum() < len(kept)
+    np.testing.assert_allclose(
+        dropped, shared + bias + 2 * adapters * kept[:, None], atol=1e-5
+    )
+
+
 def test_there_is_no_dropout_unless_asked_for():
     inputs = goldens.LAYERS["mlora_dense"].inputs()
     layer = built()
@@ -321,9 +338,10 @@ def test_a_number_that_cannot_be_is_named(argument, wrong):
         MLoRADense(**{"units": 8, "num_domains": 3, argument: wrong})
 
 
-def test_a_rate_that_is_none_is_named():
+@pytest.mark.parametrize("argument", ["shared_dropout", "lora_dropout"])
+def test_a_rate_that_is_none_is_named(argument):
     with pytest.raises(ValueError, match=r"1\.5"):
-        MLoRADense(8, 3, shared_dropout=1.5)
+        MLoRADense(8, 3, **{argument: 1.5})
 
 
 def test_inputs_of_three_axes_raise():

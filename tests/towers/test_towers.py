@@ -24,6 +24,7 @@ OPTIONS = {
         {"rank": 2, "lora_alpha": 3.0},
         {"use_lora_bias": False},
         {"shared_adapter": True},
+        {"rank": 2, "adapted_layers": [0]},
     ],
     "star": [
         {},
@@ -119,7 +120,9 @@ def mlora(x, w, d, options, depth):
     for i in range(depth):
         z = dense(x, w[f"hidden.{i}/kernel"], w[f"hidden.{i}/bias"])
         alpha = options.get("lora_alpha")
-        x = np.tanh(z + adapter(x, w, d, f"hidden.{i}", alpha))
+        if i in options.get("adapted_layers", range(depth)):
+            z = z + adapter(x, w, d, f"hidden.{i}", alpha)
+        x = np.tanh(z)
     return dense(x, w["logit.deep/kernel"], w["logit.deep/bias"])
 
 
@@ -372,6 +375,18 @@ KERNELS = {
 }
 
 
+def test_a_layer_without_adapters_is_the_shared_towers():
+    model = make("mlora", {"adapted_layers": [1]}, WIDTHS["two"], dropout=0.25)
+    base = make("shared", {}, WIDTHS["two"], dropout=0.25)
+    adapted = [path for path in goldens.arrays(model) if "lora" in path]
+    assert adapted
+    assert all(path.startswith("hidden.1/") for path in adapted)
+    paths = set(goldens.arrays(model)) - set(adapted)
+    assert {path for path in paths if "seed" not in path} == {
+        path for path in goldens.arrays(base) if "seed" not in path
+    }
+
+
 @pytest.mark.parametrize("tower", TOWERS)
 def test_each_networks_kernels_are_drawn_as_if_alone(tower):
     options = {
@@ -459,6 +474,10 @@ def test_cross_stitch_starts_near_the_identity():
         ("mulann", {"reversal_weight": -1}, "Received: weight=-1"),
         ("mulann", {"discriminator_units": 0}, "Received: units=0"),
         ("mlora", {"rank": -1}, "rank must be.*Received: rank=-1"),
+        ("mlora", {"lora_dropout": 2}, "Received: rate=2"),
+        ("mlora", {"adapted_layers": []}, r"Received: \[\]"),
+        ("mlora", {"adapted_layers": [0, 2]}, r"Received: \[0, 2\]"),
+        ("mlora", {"adapted_layers": [-1]}, r"Received: \[-1\]"),
     ],
 )
 @pytest.mark.parametrize("depth", ["one", "two"])

@@ -1,0 +1,164 @@
+"""The search: on validation, lever by lever, each on the best so far."""
+
+import json
+
+import pytest
+
+from experiments import runs
+from experiments import search
+from experiments.study import recipes
+from experiments.study import trainer
+from experiments.study.data_set import DataSet
+from experiments.study.run_log import RunLog
+from mlora_tf.presets import preset
+from tests import own_flags
+
+DATA = DataSet("data/some", "f" * 64, ("a", "b"))
+
+
+def score(recipe):
+    """Validation is best at a penalty of 1e-4, and dropout then at .2."""
+    value = 0.8 - abs(recipe.embedding_l2 - 1e-4)
+    value -= abs(recipe.dropout - (0.2 if recipe.embedding_l2 == 1e-4 else 0.5))
+    if recipe.tower == "mlora":
+        value += 0.01 * (recipe.temperature == 64)
+        options = recipe.tower_options
+        value += 0.02 * ("lora_regularizer" in options)
+        value += 0.01 * (options.get("lora_dropout") == 0.5)
+        value -= 0.05 * ("adapted_layers" in options)
+    return value
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """Runs the search on scores that nobody trained; the recipes it tried."""
+    tried = []
+
+    def train(log, runs, folder, **_):
+        for run in runs:
+            tried.append(run.recipe)
+            if run in log:
+                continue
+            phase = {
+                # The test split is the other way round.
+                "valid": {"wauc": score(run.recipe)},
+                "test": {"wauc": -score(run.recipe)},
+            }
+            log.append(
+                {
+                    "data": run.data.name,
+                    "fingerprint": run.data.fingerprint,
+                    "recipe": run.recipe.to_dict(),
+                    "phases": [phase],
+                }
+            )
+
+    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(DataSet, "open", lambda path: DATA)
+
+    def run(*flags):
+        given = ("--data=data/some", f"--output={tmp_path}", *flags)
+        with own_flags.given(search.define_flags, *given):
+            search.main()
+        return json.loads((tmp_path / "tuned.json").read_text()), tried
+
+    return run
+
+
+def test_each_lever_is_tried_on_the_best_of_those_before(searched):
+    content, tried = searched("--towers=shared")
+    found = content["data"][DATA.fingerprint]["shared"]
+    assert found["chosen"] == {"embedding_l2": 1e-4, "dropout": 0.2}
+    after = [one for one in tried if one.dropout]
+    assert {one.embedding_l2 for one in after} == {1e-4}
+    chosen = [one for one in found["tried"] if one["chosen"]]
+    assert [one["lever"] for one in chosen] == ["embedding_l2", "dropout"]
+    assert len(found["tried"]) == 6 + 3
+
+
+def test_adapters_start_from_what_the_base_chose_and_keep_each_option(searched):
+    content, tried = searched("--towers=mlora,shared")
+    towers = content["data"][DATA.fingerprint]
+    assert list(towers) == ["shared", "mlora"]
+    chosen = towers["mlora"]["chosen"]
+    assert chosen["temperature"] == 64
+    assert chosen["tower_options"] == {
+        "lora_regularizer": search.penalty(1e-4),
+        "lora_dropout": 0.5,
+    }
+    first = next(one for one in tried if one.tower == "mlora")
+    assert first.dropout == 0.2
+    # What it ends with is a recipe.
+    recipe = preset("tuned", "mlp", "mlora")
+    assert score(
+        type(recipe)(**{**recipe.to_dict(), **chosen})
+    ) == pytest.approx(0.84)
+
+
+def test_what_is_given_to_start_with_is_kept(searched):
+    start = '{"batch_size": 4096, "embedding_l2": 0.001}'
+    content, tried = searched(
+        "--towers=shared", "--levers=dropout", f"--start={start}"
+    )
+    found = content["data"][DATA.fingerprint]["shared"]
+    assert {one.batch_size for one in tried} == {4096}
+    assert found["chosen"] == {
+        "batch_size": 4096,
+        "embedding_l2": 0.001,
+        "dropout": 0.5,
+    }
+    assert f"--start='{start}'" in found["command"]
+
+
+def test_seeds_are_averaged(searched, tmp_path):
+    _, tried = searched("--towers=shared", "--levers=dropout", "--seeds=3")
+    assert sorted(one.seed for one in tried) == [0] * 3 + [1] * 3 + [2] * 3
+    assert len(RunLog(tmp_path / "runs.jsonl").rows) == 9
+
+
+def test_all_that_was_tried_is_written_down(searched, tmp_path):
+    searched("--towers=shared,mlora")
+    lines = [
+        line
+        for line in (tmp_path / "search.md").read_text().splitlines()
+        if line.startswith("| some ")
+    ]
+    assert len(lines) == 9 + 9 + 3 * 4
+    assert "| some | shared | embedding_l2 | 0.0001 | 30.00 |  |" not in lines
+    assert any("| lora_regularizer | 0.001 |" in line for line in lines)
+    assert any("| adapted_layers | [2] |" in line for line in lines)
+    assert sum(line.endswith("| yes |") for line in lines) == 2 + 6
+
+
+def test_another_search_adds_to_what_is_there(searched):
+    searched("--towers=shared", "--levers=dropout")
+    content, _ = searched("--towers=star", "--levers=dropout")
+    assert set(content["data"][DATA.fingerprint]) == {"shared", "star"}
+
+
+def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path, monkeypatch):
+    searched("--towers=shared,mlora")
+    monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
+    recipes._searched.cache_clear()
+    try:
+        base = recipes.recipe("tuned", DATA, "deepfm", "shared")
+        assert (base.embedding_l2, base.dropout) == (1e-4, 0.2)
+        adapted = recipes.recipe("tuned", DATA, "deepfm", "mlora")
+        assert adapted.temperature == 64
+        # A tower that wasn't searched has what the shared one chose.
+        star = recipes.recipe("tuned", DATA, "mlp", "star")
+        assert (star.embedding_l2, star.temperature) == (1e-4, 16)
+        phases = recipes.two_phase("tuned", DATA, "mlp")
+        assert phases.temperature == 64
+        assert phases.tower_options == adapted.tower_options
+        other = DataSet("data/other", "e" * 64, ("a",))
+        plain = recipes.recipe("tuned", other, "mlp", "shared")
+        assert plain == preset("tuned", "mlp", "shared")
+    finally:
+        recipes._searched.cache_clear()
+
+
+@pytest.mark.parametrize("flag", ["--towers=shared,nothing", "--levers=luck"])
+def test_a_wrong_name_says_the_allowed_ones(searched, flag):
+    with pytest.raises(runs.RunError, match=r"must be among (shared|emb)"):
+        searched(flag)
