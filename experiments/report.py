@@ -26,6 +26,7 @@ from experiments import runs
 from experiments import star_figure6
 from experiments import star_figure7
 from experiments import star_section44
+from experiments import towers
 from experiments import star_table2
 from experiments import star_table3
 from experiments.study import page
@@ -45,6 +46,7 @@ STUDIES: tuple[Study, ...] = (
     star_figure6.STUDY,
     star_figure7.STUDY,
     star_section44.STUDY,
+    towers.STUDY,
     lazy_adam.STUDY,
 )
 

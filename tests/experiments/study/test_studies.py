@@ -22,7 +22,7 @@ NAMES = (
     *("mlora_table2", "mlora_table3", "mlora_table4", "mlora_table5"),
     *("mlora_figure4", "mlora_controls"),
     *("star_table2", "star_table3", "star_figure6", "star_figure7"),
-    *("star_section44", "lazy_adam"),
+    *("star_section44", "lazy_adam", "towers"),
 )
 SMALL = {
     "hidden_units": (8,),

@@ -1,0 +1,83 @@
+r"""Which tower: every way in which domains can share, on one log.
+
+    python -m experiments.towers --data=data/ml1m-gender --seeds=3
+
+The MLP with each tower, with the penalty and the dropout that a search chose
+for each, or else for the shared tower (`experiments.search`). Tells quality,
+the domains' own parameters and the seconds of an epoch. On MovieLens-1M it takes
+an hour on two cores, most of it for MMoE, PLE and cross-stitch.
+"""
+
+from collections.abc import Sequence
+
+from experiments import binary
+from experiments.mlora_table2 import base_arm
+from experiments.study.arm import Arm
+from experiments.study.arm import Result
+from experiments.study.arm import rival_of
+from experiments.study.data_set import DataSet
+from experiments.study.markdown import gain
+from experiments.study.markdown import measured
+from experiments.study.markdown import row
+from experiments.study.recipes import recipe
+from experiments.study.study import Study
+from mlora_tf.towers import TOWERS
+
+
+def arms(data: DataSet, preset: str) -> list[Arm]:
+    """A row for each tower; gains are over the shared one."""
+    return [
+        base_arm(data, preset, "mlp"),
+        *(
+            Arm(
+                *(data, "mlp", tower),
+                recipe(preset, data, "mlp", tower, schedule="joint"),
+                rival="base",
+            )
+            for tower in TOWERS
+            if tower != "shared"
+        ),
+    ]
+
+
+def table(found: Sequence[Result]) -> str:
+    """Quality, size and time."""
+    lines = [
+        row(
+            *("data", "tower", "seeds", "WAUC", "gain", "p", "macro AUC"),
+            *("gain", "p", "parameters", "of the domains", "s/epoch"),
+        ),
+        "|---" * 12 + "|",
+    ]
+    for one in found:
+        rival = rival_of(one, found)
+        last = one.phases[-1]
+        seconds = min(
+            phase["train_seconds"] / phase["epochs"] for phase in one.phases
+        )
+        lines.append(
+            row(
+                *(one.arm.data.name, one.arm.name, str(len(one.phases))),
+                *(measured(one, "wauc"), *gain(one, rival, "wauc")),
+                *(measured(one, "macro_auc"), *gain(one, rival, "macro_auc")),
+                *(f"{last['parameters']:,}", f"{last['domain_parameters']:,}"),
+                f"{seconds:.1f}",
+            )
+        )
+    return "\n".join(lines)
+
+
+STUDY = Study(
+    "towers",
+    "Every tower on one log",
+    "`base` is the shared tower. Of the parameters, those of the domains' own "
+    "are counted over all of them. Seconds are the fastest run's epoch of "
+    "training, on one thread.",
+    arms,
+    table=table,
+)
+
+
+if __name__ == "__main__":
+    STUDY.define_flags()
+    binary.run(STUDY.main)
