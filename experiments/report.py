@@ -26,9 +26,9 @@ from experiments import runs
 from experiments import star_figure6
 from experiments import star_figure7
 from experiments import star_section44
-from experiments import towers
 from experiments import star_table2
 from experiments import star_table3
+from experiments import towers
 from experiments.study import page
 from experiments.study.run_log import RunLog
 from experiments.study.study import RESULTS
