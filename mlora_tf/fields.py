@@ -17,19 +17,16 @@ from typing import Any
 import keras
 from keras import layers
 
+from mlora_tf.field_columns import Column
+from mlora_tf.field_columns import encode
+from mlora_tf.field_tables import Tables
+from mlora_tf.field_tables import check_vectors
+from mlora_tf.field_tables import l2_penalty
 from mlora_tf.layers import AttentionPooling
-from mlora_tf.layers import CheckedIds
-from mlora_tf.layers import CheckedNumbers
 from mlora_tf.layers import DomainIds
-from mlora_tf.layers import EmbeddingTable
 from mlora_tf.layers import InterestEvolution
-from mlora_tf.layers import PretrainedEmbedding
-from mlora_tf.layers import SequenceMask
 from mlora_tf.layers import SequencePooling
 from mlora_tf.schema import DOMAIN
-from mlora_tf.schema import PADDING
-from mlora_tf.schema import DenseFeature
-from mlora_tf.schema import Feature
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SequenceFeature
 
@@ -62,110 +59,11 @@ class Fields:
     """
 
     inputs: dict[str, Tensor]
-    columns: "dict[str, _Column]"
+    columns: dict[str, Column]
     embeddings: Tensor
     flat: Tensor
     domain: Tensor
-    tables: "_Tables"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Column:
-    """A field's values.
-
-    Attributes:
-        values: Ids of shape `(batch,)` or `(batch, length)`, or numbers of
-            shape `(batch, 1)`.
-        num_ids: How many ids there are; 0 for numbers.
-        table: The name of the ids' table.
-        mask: For sequences, where there is an id.
-        feature: What the schema says; None for the domain.
-    """
-
-    values: Tensor
-    num_ids: int
-    table: str
-    mask: Tensor = None
-    feature: Feature | None = None
-
-
-@dataclasses.dataclass
-class _Tables:
-    """Makes the tables of ids that embed fields.
-
-    Args:
-        dim: Width of an embedding.
-        initializer: Draws the tables.
-        l2: Penalty on each table.
-        l2_rows: "all", or those of the "batch" alone.
-        vectors: Pretrained tables, by name.
-    """
-
-    dim: int
-    initializer: Any
-    l2: float
-    l2_rows: str
-    vectors: Mapping[str, Any]
-
-    def __post_init__(self) -> None:
-        self.made: dict[str, Any] = {}
-
-    def embed(self, column: _Column) -> Tensor:
-        """Ids to embeddings `(..., dim)`; features may share a table."""
-        if column.table not in self.made:
-            self.made[column.table] = self._make(column)
-        embeddings = column.values
-        for layer in self.made[column.table]:
-            embeddings = layer(embeddings)
-        return embeddings
-
-    def _make(self, column: _Column) -> list[keras.layers.Layer]:
-        name = f"embedding.{column.table}"
-        if column.table not in self.vectors:
-            return [self.table(name, column.num_ids)]
-        vectors = self.vectors[column.table]
-        pretrained = PretrainedEmbedding(*vectors.shape, name=name)
-        pretrained.set_vectors(vectors)
-        if vectors.shape[1] == self.dim:
-            return [pretrained]
-        projection = layers.Dense(
-            self.dim, use_bias=False, name=f"projection.{column.table}"
-        )
-        return [pretrained, projection]
-
-    def table(self, name: str, size: int) -> EmbeddingTable:
-        """A table of `size` learned rows of `dim` numbers."""
-        # One instance for two tables would draw the same numbers twice.
-        initializer = keras.initializers.get(self.initializer).clone()
-        return self._table(name, size, self.dim, initializer)
-
-    def first_order(self, name: str, size: int) -> EmbeddingTable:
-        """A table of one learned number for each of `size` ids."""
-        return self._table(name, size, 1, "zeros")
-
-    def _table(
-        self, name: str, size: int, dim: int, initializer: Any
-    ) -> EmbeddingTable:
-        whole = self.l2_rows == "all"
-        return EmbeddingTable(
-            size,
-            dim,
-            embeddings_initializer=initializer,
-            embeddings_regularizer=_l2(self.l2) if whole else None,
-            batch_l2=0.0 if whole else self.l2,
-            name=name,
-        )
-
-    def scale(self, column: _Column) -> Tensor:
-        """Numbers to embeddings `(batch, dim)`: each times a vector."""
-        assert column.feature is not None
-        return layers.Dense(
-            self.dim,
-            use_bias=False,
-            kernel_initializer=keras.initializers.get(self.initializer).clone(),
-            kernel_regularizer=_l2(self.l2),
-            name=f"embedding.{column.feature.name}",
-        )(column.values)
+    tables: Tables
 
 
 def make_fields(
@@ -200,7 +98,7 @@ def make_fields(
             f"Received: {embedding_l2_rows!r}"
         )
     vectors = dict(vectors or {})
-    _check_vectors(schema, vectors)
+    check_vectors(schema, vectors)
     inputs = {
         feature.name: keras.Input(
             shape=feature.shape, dtype=feature.dtype, name=feature.name
@@ -209,13 +107,13 @@ def make_fields(
     }
     inputs[DOMAIN] = keras.Input(shape=(), dtype="int32", name=DOMAIN)
     columns = {
-        feature.name: _encode(feature, inputs[feature.name])
+        feature.name: encode(feature, inputs[feature.name])
         for feature in schema.features
     }
     domain = DomainIds(schema.domains, name=f"ids.{DOMAIN}")(inputs[DOMAIN])
     if domain_field:
-        columns[DOMAIN] = _Column(domain, schema.num_domains, DOMAIN)
-    tables = _Tables(
+        columns[DOMAIN] = Column(domain, schema.num_domains, DOMAIN)
+    tables = Tables(
         embedding_dim,
         embedding_initializer,
         embedding_l2,
@@ -246,7 +144,7 @@ def first_order(fields: Fields) -> Tensor:
                 1,
                 use_bias=False,
                 kernel_initializer="zeros",
-                kernel_regularizer=_l2(fields.tables.l2),
+                kernel_regularizer=l2_penalty(fields.tables.l2),
                 name=layer_name,
             )(column.values)
         else:
@@ -295,42 +193,7 @@ def add(name: str, *parts: Tensor) -> Tensor:
     return layers.Add(name=name)(parts) if len(parts) > 1 else parts[0]
 
 
-def _encode(feature: Feature, values: Tensor) -> _Column:
-    """Checks a feature's values, and gives numbers their buckets."""
-    name = feature.name
-    if isinstance(feature, SequenceFeature):
-        ids = CheckedIds(
-            feature.num_ids, name, lowest=PADDING, name=f"ids.{name}"
-        )(values)
-        ids, mask = SequenceMask(name=f"mask.{name}")(ids)
-        return _Column(ids, feature.num_ids, feature.table_name, mask, feature)
-    if not isinstance(feature, DenseFeature):
-        ids = CheckedIds(feature.num_ids, name, name=f"ids.{name}")(values)
-        return _Column(
-            ids, feature.num_ids, feature.table_name, feature=feature
-        )
-    values = CheckedNumbers(name, name=f"numbers.{name}")(values)
-    if feature.boundaries is not None:
-        buckets = layers.Discretization(
-            list(feature.boundaries), name=f"buckets.{name}"
-        )(values)
-        size = len(feature.boundaries) + 1
-        return _Column(buckets, size, name, feature=feature)
-    # Scaled in full precision: half a one can't tell 1995 from 1996.
-    values = layers.Reshape((1,), dtype="float32", name=f"column.{name}")(
-        values
-    )
-    if (feature.mean, feature.stddev) != (0.0, 1.0):
-        values = layers.Rescaling(
-            1 / feature.stddev,
-            -feature.mean / feature.stddev,
-            dtype="float32",
-            name=f"scaled.{name}",
-        )(values)
-    return _Column(values, 0, "", feature=feature)
-
-
-def _embed(columns: dict[str, _Column], tables: _Tables) -> list[Tensor]:
+def _embed(columns: dict[str, Column], tables: Tables) -> list[Tensor]:
     """Each field's embedding, `(batch, dim)`, in order."""
     embedded = {
         name: tables.embed(column) if column.num_ids else tables.scale(column)
@@ -351,24 +214,3 @@ def _embed(columns: dict[str, _Column], tables: _Tables) -> list[Tensor]:
                 embedded[feature.target], embedded[name], column.mask
             )
     return list(embedded.values())
-
-
-def _check_vectors(schema: Schema, vectors: Mapping[str, Any]) -> None:
-    """Raises unless the vectors are those that the schema declares."""
-    if set(vectors) != set(schema.vectors):
-        raise ValueError(
-            "vectors must have the pretrained tables that the schema "
-            f"declares, {sorted(schema.vectors)}: pass `log.vectors`. "
-            f"Received: {sorted(vectors)}"
-        )
-    for name, dim in schema.vectors.items():
-        expected = (schema.tables[name], dim)
-        if vectors[name].shape != expected:
-            raise ValueError(
-                f"the vectors of table {name!r} must be of shape {expected}. "
-                f"Received: {vectors[name].shape}"
-            )
-
-
-def _l2(strength: float) -> Any:
-    return keras.regularizers.L2(strength) if strength else None

@@ -37,6 +37,8 @@ FLOORS = {
     "mlora_tf.memory_order": 1,
     "mlora_tf.streamed_batches": 1,
     "mlora_tf.batches": 1,
+    "mlora_tf.field_columns": 2,
+    "mlora_tf.field_tables": 2,
     "mlora_tf.fields": 2,
     "mlora_tf.towers": 2,
     "mlora_tf.backbones": 3,
