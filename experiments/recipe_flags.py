@@ -12,10 +12,10 @@ from mlora_tf.batches import MODES
 from mlora_tf.fields import L2_ROWS
 from mlora_tf.presets import PRESETS
 from mlora_tf.presets import preset
-from mlora_tf.recipes import CONTROLS
-from mlora_tf.recipes import MONITORS
-from mlora_tf.recipes import OPTIMIZERS
-from mlora_tf.recipes import SCHEDULES
+from mlora_tf.recipe_checks import CONTROLS
+from mlora_tf.recipe_checks import MONITORS
+from mlora_tf.recipe_checks import OPTIMIZERS
+from mlora_tf.recipe_checks import SCHEDULES
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 from mlora_tf.towers import DROPOUT_PLACEMENTS

@@ -67,6 +67,7 @@ FLOORS = {
     "mlora_tf.golden_request": 5,
     "mlora_tf.presets": 5,
     "mlora_tf.raw_inputs": 5,
+    "mlora_tf.recipe_checks": 5,
     "mlora_tf.recipes": 5,
     "mlora_tf.replies": 5,
     "mlora_tf.serving": 5,
