@@ -87,6 +87,9 @@ class Study:
     def define_flags(self) -> None:
         """Defines the flags that all studies share."""
         flags.DEFINE_list("data", list(self.data), "Prepared folders.")
+        flags.DEFINE_list(
+            "models", None, "Train these rows alone, as in mlp,star."
+        )
         flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
         flags.DEFINE_enum(
             "preset",
@@ -116,6 +119,14 @@ class Study:
             for path in values.data
             for arm in self.arms(DataSet.open(path), values.preset)
         ]
+        models = values.models or [arm.group for arm in arms]
+        groups = list(dict.fromkeys(arm.group for arm in arms))
+        if not set(models) <= set(groups):
+            raise runs.RunError(
+                f"--models must be among {', '.join(groups)}. "
+                f"Received: {','.join(models)}"
+            )
+        arms = [arm for arm in arms if arm.group in models]
         # Seed by seed, so that a part of it is a table already.
         wanted = [
             arm.runs(values.seeds)[seed]

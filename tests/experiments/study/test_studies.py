@@ -154,6 +154,25 @@ def test_a_dry_run_says_what_is_missing_and_how_long(trained, prepared, capsys):
     assert "4 runs are missing" in said.err
 
 
+def test_some_models_can_be_trained_alone(prepared, tmp_path, capsys):
+    def two_models(data, preset):
+        arms = small_arms(data, preset)
+        return arms + [dataclasses.replace(one, group="dcn") for one in arms]
+
+    study = dataclasses.replace(SMALL_STUDY, arms=two_models)
+    for models, missing in (("dcn", 2), ("mlp,dcn", 2)):
+        given = flags_for(prepared, tmp_path, "--seeds=1", "--dry_run")
+        with own_flags.given(study.define_flags, *given, f"--models={models}"):
+            study.main()
+        assert len(capsys.readouterr().out.splitlines()) == missing
+    given = flags_for(prepared, tmp_path, "--models=dcn,wide")
+    with (
+        own_flags.given(study.define_flags, *given),
+        pytest.raises(runs.RunError, match=r"among mlp, dcn\. .*dcn,wide"),
+    ):
+        study.main()
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("preset", ["tuned", "release", "paper"])
 def test_each_tables_rows_can_be_built(name, preset, prepared):
