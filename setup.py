@@ -47,6 +47,14 @@ setup(
             "pytest-xdist>=3.5",
             "ruff>=0.9",
         ],
+        "docs": [
+            "mkdocs-material>=9.6",
+            "mkdocstrings[python]>=1.0",
+            "ruff>=0.9",
+        ],
         "and-cuda": ["tensorflow[and-cuda]>=2.20"],
+        "beam": [*EXPERIMENTS, "apache-beam>=2.77"],
+        "jax": ["jax>=0.6"],
+        "torch": ["torch>=2.6"],
     },
 )

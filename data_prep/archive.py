@@ -220,7 +220,9 @@ def _check_end(archive: tarfile.TarFile) -> None:
 def _check_member(raw: pathlib.Path, name: str, link: bool) -> None:
     """Raises for a member that isn't a plain file within the archive."""
     path = name.replace("\\", "/")
-    if (
+    if not path:
+        problem = "has no name"
+    elif (
         path.startswith("/")
         or re.match("[A-Za-z]:", path)
         or ".." in path.split("/")
@@ -254,7 +256,8 @@ def _named(path: str) -> Iterator[None]:
     except PreparationError:
         raise
     except _ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # zipfile repeats the bytes that it finds in place of a name.
+        reason = " ".join(str(error)[:500].split()) or type(error).__name__
         raise PreparationError(
             f"{path}: can't be read ({reason}); {_AGAIN}."
         ) from error

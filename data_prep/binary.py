@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import types
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def run(prepare: Callable[..., Any], *names: str) -> None:
 
     def main(argv: list[str]) -> None:
         # As an exception, a polite kill lets the writer clean up, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, _stop)
         with errors_in_one_line():
             if len(argv) > 1:
                 raise PreparationError(
@@ -86,5 +87,15 @@ def errors_in_one_line() -> Iterator[None]:
     except (PreparationError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stopped:
+        (number,) = stopped.args or (signal.SIGINT,)
+        print(
+            f"stopped by {number.name}; nothing half-done is left: the same "
+            "command starts again.",
+            file=sys.stderr,
+        )
+        sys.exit(128 + number)
+
+
+def _stop(number: int, _: types.FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number))

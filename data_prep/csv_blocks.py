@@ -146,6 +146,11 @@ def _whole_lines(file: File) -> Iterator[bytes]:
 def _parse(
     file: File, line: int, data: bytes, names: Sequence[str]
 ) -> dict[str, pa.StringArray]:
+    try:
+        # Arrow can't tell anybody of a bad row whose text isn't UTF-8.
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise _unreadable(file, line, data, error) from None
     bad = []
 
     def note(row: arrow_csv.InvalidRow) -> str:

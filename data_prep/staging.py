@@ -1,13 +1,17 @@
 """Makes a folder aside and moves it into place: whole or not at all."""
 
 import contextlib
+import ctypes
 import hashlib
 import io
+import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import uuid
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 from typing import BinaryIO
@@ -16,6 +20,10 @@ from data_prep.layout import FILES
 from data_prep.layout import FORMAT
 from data_prep.layout import MANIFEST
 from data_prep.layout import PreparationError
+
+_AT_FDCWD = -100
+_EXCHANGE = 2
+"""Linux's names of them, in `renameat2`."""
 
 
 def check_output(output: str | pathlib.Path, overwrite: bool) -> None:
@@ -74,7 +82,10 @@ def move_into_place(staging: pathlib.Path, output: pathlib.Path) -> None:
     """Renames `staging` to `output`, and what was there out of the way."""
     if not output.exists():
         os.replace(staging, output)
-    else:
+        sync_folder(output.parent)
+        return
+    old = staging
+    if not exchange(staging, output):
         old = sibling(output)
         os.replace(output, old)
         try:
@@ -82,8 +93,54 @@ def move_into_place(staging: pathlib.Path, output: pathlib.Path) -> None:
         except BaseException:
             os.replace(old, output)
             raise
-        shutil.rmtree(old, ignore_errors=True)
     sync_folder(output.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Swaps two folders at one moment, so that neither is ever missing.
+
+    Returns:
+        Whether it has. Not every file system can.
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    paths = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    status = renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _EXCHANGE)
+    return status == 0
+
+
+def make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Makes the folders above one; returns those made, the lowest first."""
+    parents = folder.parents
+    made = list(itertools.takewhile(lambda path: not path.exists(), parents))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def remove_empty(folders: Iterable[pathlib.Path]) -> None:
+    """Removes folders, the lowest first, until one isn't empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def delete_left_behind(output: pathlib.Path, *, whole: bool) -> None:
+    """Deletes what killed preparations of that folder left beside it.
+
+    Args:
+        output: The folder, whose lock is held: nobody writes to any of them.
+        whole: Whether whole ones go too. One may be all that is left, where
+            two folders can't be swapped at one moment.
+    """
+    name = re.compile(re.escape(f".{output.name}.") + "[0-9a-f]{32}[.]tmp")
+    for path in output.parent.iterdir():
+        if name.fullmatch(path.name) and (
+            whole or not (path / MANIFEST).exists()
+        ):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def sibling(folder: pathlib.Path) -> pathlib.Path:

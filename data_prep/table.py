@@ -37,6 +37,9 @@ Domains are sorted, integers as integers and text by its characters, or in the
 order of `--domain_values`, and then the only ones. A column that mixes
 integers and text is an error, unless `--strings` says that all is text.
 
+With `--runner` the log is prepared by Apache Beam, on as many machines as
+there are: see `data_prep.beam_table`. The folder has the same bytes.
+
 Quantiles and points in time are exact up to a million rows, and those of a
 random sample of as many rows beyond.
 """
@@ -54,23 +57,20 @@ from data_prep import domains as domain_rules
 from data_prep import staging
 from data_prep import table_columns
 from data_prep import table_config
-from data_prep import table_files
 from data_prep import table_split
-from data_prep.layout import Description
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
 from data_prep.table_files import Log
 from data_prep.table_fit import fit
+from data_prep.table_job import Job
+from data_prep.table_job import chunk_rows
 from data_prep.table_survey import survey
 from data_prep.table_transform import transform
 from data_prep.writer import SHARD_ROWS
-from data_prep.writer import Writer
 
 MAX_VOCABULARY = 50_000_000
 FRACTIONS = (0.8, 0.1, 0.1)
-LARGEST_CHUNK = 1 << 22
-"""The most rows that are waited for to be looked up at once."""
 
 
 def prepare(
@@ -96,6 +96,8 @@ def prepare(
     shard_rows: int = SHARD_ROWS,
     seed: int = 123,
     overwrite: bool = False,
+    runner: str | None = None,
+    beam_options: str = "",
 ) -> dict[str, Any]:
     """Reads a click log and writes the prepared folder.
 
@@ -122,6 +124,8 @@ def prepare(
         shard_rows: The most rows of a file of the folder.
         seed: Seed of the random split and of samples.
         overwrite: Whether a prepared folder of that name is replaced.
+        runner: Apache Beam's runner; None is this process.
+        beam_options: The runner's own options, as its command line has them.
 
     Returns:
         The content of the folder's manifest.
@@ -147,23 +151,12 @@ def prepare(
     shares = _numbers(fractions)
     splitter = table_split.make(split, split_column, shares, seed)
     log = Log(input)
-    names = [columns.label, columns.domain, *splitter.names, *columns.names]
-    log.check_columns(names)
-    cells = Categories(columns.strings)
-    domains = survey(
-        log, columns, cells, splitter, drop_one_class=drop_one_class_domains
-    )
-    fitted = fit(
-        log,
-        columns,
-        cells,
-        domains,
-        splitter,
-        seed=seed,
-        max_vocabulary=max_vocabulary,
-    )
-    description = Description(
-        dataset="table",
+    job = Job(
+        output=pathlib.Path(output),
+        log=log,
+        columns=columns,
+        cells=Categories(columns.strings),
+        splitter=splitter,
         options={
             **table_config.options(columns),
             "split": split,
@@ -171,35 +164,60 @@ def prepare(
             "fractions": None if split == "given" else shares,
             "drop_one_class_domains": drop_one_class_domains,
         },
+        drop_one_class_domains=drop_one_class_domains,
+        max_vocabulary=max_vocabulary,
+        shard_rows=shard_rows,
         seed=seed,
-        sources=log.sources(),
-        features=fitted.features,
-        domain_name=columns.domain,
-        domains=domains.names,
+        overwrite=overwrite,
     )
-    # A look-up costs a walk through the vocabulary: not for a few rows.
-    largest = max(map(len, fitted.vocabularies.values()), default=0)
-    rows = min(max(table_files.CHUNK_ROWS, largest), LARGEST_CHUNK)
+    log.check_columns(job.names)
+    if runner is None:
+        manifest = _run(job)
+    else:
+        # An optional install, and slow to import.
+        from data_prep import beam_table
+
+        manifest = beam_table.run(job, runner, beam_options)
+    binary.log_counts(manifest)
+    logging.info("Wrote %s in %.1f s", output, time.monotonic() - started)
+    return manifest
+
+
+def _run(job: Job) -> dict[str, Any]:
+    """Prepares in this process, chunk by chunk."""
+    log, columns, cells, splitter = (
+        job.log,
+        job.columns,
+        job.cells,
+        job.splitter,
+    )
+    domains = survey(
+        log,
+        columns,
+        cells,
+        splitter,
+        drop_one_class=job.drop_one_class_domains,
+    )
+    fitted = fit(
+        log,
+        columns,
+        cells,
+        domains,
+        splitter,
+        seed=job.seed,
+        max_vocabulary=job.max_vocabulary,
+    )
+    rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
-    with Writer(
-        output, description, overwrite=overwrite, shard_rows=shard_rows
-    ) as writer:
-        for chunk in log.chunks(names, "Writing", rows):
+    with job.writer(fitted, domains, log.sources()) as writer:
+        for chunk in log.chunks(job.names, "Writing", rows):
             encoded, splits = transform(
                 chunk, columns, cells, domains, splitter, fitted
             )
             writer.add(encoded, splits)
             written += splits.size
-        if written != fitted.rows:
-            raise PreparationError(
-                f"{input} has changed while it was read: it had "
-                f"{fitted.rows:,} rows, and now has {written:,}; wait until "
-                "it is whole."
-            )
-        manifest = writer.finish()
-    binary.log_counts(manifest)
-    logging.info("Wrote %s in %.1f s", output, time.monotonic() - started)
-    return manifest
+        job.check_rows(fitted.rows, written)
+        return writer.finish()
 
 
 def _columns(
@@ -264,6 +282,10 @@ def main() -> None:
     flags.DEFINE_integer(
         "max_vocabulary", MAX_VOCABULARY, "The most values of a column."
     )
+    flags.DEFINE_string(
+        "runner", None, "Apache Beam's runner; this process, unless given."
+    )
+    flags.DEFINE_string("beam_options", "", "The runner's own flags, quoted.")
     flags.DEFINE_integer(
         "shard_rows", SHARD_ROWS, "The most rows of a file.", lower_bound=1
     )
@@ -282,6 +304,8 @@ def main() -> None:
         "drop_one_class_domains",
         "max_vocabulary",
         "shard_rows",
+        "runner",
+        "beam_options",
     )
 
 

@@ -77,6 +77,15 @@ class Categories:
         self._strings = frozenset(strings)
         self._firsts: dict[str, _First] = {}
 
+    def kinds(self) -> dict[str, str]:
+        """What each column holds of which a cell was read."""
+        return {name: first.kind for name, first in self._firsts.items()}
+
+    def said(self, name: str) -> str:
+        """Where the column's first cell is, and what it holds."""
+        first = self._firsts[name]
+        return f"{first.chunk.place(first.row)} holds {first.shown}"
+
     def domain(self, chunk: Chunk, name: str) -> Coded:
         """Reads the column of the domains, which nothing can stand for."""
         coded = self._one(chunk, name)
@@ -179,8 +188,8 @@ class Categories:
 
         if name not in self._firsts:
             self._firsts[name] = first(coded.indices >= 0)
-        expected = self._firsts[name]
-        unlike = integer != (expected.kind == INTEGER)
+        kind = self._firsts[name].kind
+        unlike = integer != (kind == INTEGER)
         # The last one is for the empty cells, whose index is -1.
         wrong = np.append(unlike, False)[coded.indices]
         if unlike.any() and wrong.any():
@@ -188,10 +197,13 @@ class Categories:
             raise chunk.error(
                 other.row,
                 name,
-                f"holds {other.shown}, and {expected.chunk.place(expected.row)}"
-                f" holds {expected.shown}; mend one of them, or, if the "
-                f"column is text, add --strings={name}.",
+                f"holds {other.shown}, and {self.said(name)}; {mend(name)}",
             )
+
+
+def mend(name: str) -> str:
+    """What to do about a column that holds integers and text."""
+    return f"mend one of them, or, if the column is text, add --strings={name}."
 
 
 def _are_integers(

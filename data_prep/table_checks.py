@@ -121,13 +121,22 @@ def check_keys(
 
 
 def number(
-    at: str, key: str, given: Mapping[str, Any], default: int, low: int
+    at: str,
+    key: str,
+    given: Mapping[str, Any],
+    default: int,
+    low: int,
+    high: int = 2**31 - 1,
 ) -> int:
-    """Returns the integer of that key, `low` or more, or the default."""
+    """Returns the integer of that key, from `low` to `high`, or the default."""
     value = given.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise PreparationError(
             f"{at}{key!r} must be an integer, {low} or more; it is {value!r}."
+        )
+    if value > high:
+        raise PreparationError(
+            f"{at}{key!r} must be {high:,} or less; it is {value!r}."
         )
     return value
 

@@ -8,6 +8,9 @@ POOLINGS = ("sum", "mean", "max", *TARGET_POOLINGS)
 MAX_LENGTH = 50
 """The most ids of a sequence that states no length."""
 
+LARGEST = 1 << 16
+"""The most ids of a sequence at all, and the most buckets of a number."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Categorical:

@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep import table_checks
 from data_prep.layout import PreparationError
+from data_prep.table_columns import LARGEST
 from data_prep.table_columns import MAX_LENGTH
 from data_prep.table_columns import MISSING
 from data_prep.table_columns import POOLINGS
@@ -190,7 +191,9 @@ def _categorical(
 def _numeric(
     at: str, name: str, given: dict[str, Any], defaults: Defaults
 ) -> Numeric:
-    buckets = table_checks.number(at, "buckets", given, defaults.buckets, 0)
+    buckets = table_checks.number(
+        at, "buckets", given, defaults.buckets, 0, LARGEST
+    )
     if buckets == 1:
         raise PreparationError(
             f"{at}one bucket would make all numbers alike; choose 0 for none, "
@@ -220,7 +223,7 @@ def _history(
         table_checks.name(at, "table", given) or "",
         _min_count(at, given),
         table_checks.choice(at, "missing", given, defaults.missing, MISSING),
-        table_checks.number(at, "max_length", given, MAX_LENGTH, 1),
+        table_checks.number(at, "max_length", given, MAX_LENGTH, 1, LARGEST),
         table_checks.text(at, "separator", given, defaults.separator),
         pooling,
         target,

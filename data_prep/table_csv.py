@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 import pathlib
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ BLOCK = 1 << 24
 """Bytes that are parsed at once. A row must be shorter."""
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-UNREADABLE = (pa.ArrowException, OSError, EOFError)
+UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error)
 
 
 class CsvFile:

@@ -63,10 +63,12 @@ class Log:
         pattern: A file, a folder of files, or a glob pattern.
 
     Attributes:
+        pattern: As it was given.
         files: The files; all have the same columns.
     """
 
     def __init__(self, pattern: str | pathlib.Path) -> None:
+        self.pattern = pattern
         self.files: list[LogFile] = []
         for path in find(pattern):
             parquet = path.name.endswith(PARQUET)
@@ -99,24 +101,24 @@ class Log:
         total = sum(file.size for file in self.files)
         with progress.bar(description, total) as advance:
             for file in self.files:
-                first = 0
-                # Closed even if the one who asked for the rows has failed.
-                with contextlib.closing(
-                    _grouped(file.batches(names), rows)
-                ) as groups:
-                    for table, size in groups:
-                        yield _chunk(file, first, start, table)
-                        first += table.num_rows
-                        start += table.num_rows
-                        advance(size)
+                batches = file.batches(names)
+                for chunk, size in chunked(file, batches, rows, start=start):
+                    yield chunk
+                    start += len(chunk)
+                    advance(size)
 
-    def sources(self) -> dict[str, Any]:
-        """By name, the digest of each file."""
+    def source_names(self) -> list[str]:
+        """A name for each file, no two the same."""
         paths = [file.path for file in self.files]
         names = [path.name for path in paths]
         if len(set(names)) < len(names):
             parent = os.path.commonpath(path.parent for path in paths)
             names = [path.relative_to(parent).as_posix() for path in paths]
+        return names
+
+    def sources(self) -> dict[str, Any]:
+        """By name, the digest of each file."""
+        names, paths = self.source_names(), [file.path for file in self.files]
         digests = {}
         for name, path in progress.track(
             list(zip(names, paths, strict=True)), "Hashing the log"
@@ -124,6 +126,31 @@ class Log:
             with path.open("rb") as stream:
                 digests[name] = staging.digest(stream)
         return digests
+
+
+def chunked(
+    file: LogFile,
+    batches: Iterable[tuple[pa.RecordBatch, float]],
+    rows: int,
+    *,
+    first: int = 0,
+    start: int = 0,
+) -> Iterator[tuple[Chunk, float]]:
+    """Yields rows of a file in chunks, and about how many bytes they took.
+
+    Args:
+        file: The file.
+        batches: The rows, as it gives them.
+        rows: The fewest rows of a chunk, but for the last.
+        first: The number of the first row in the file.
+        start: Its number in the whole log.
+    """
+    # Closed even if the one who asked for the rows has failed.
+    with contextlib.closing(_grouped(batches, rows)) as groups:
+        for table, size in groups:
+            yield _chunk(file, first, start, table), size
+            first += table.num_rows
+            start += table.num_rows
 
 
 def find(pattern: str | pathlib.Path) -> list[pathlib.Path]:

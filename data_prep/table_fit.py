@@ -61,49 +61,70 @@ def fit(
     max_vocabulary: int,
 ) -> Fitted:
     """Reads all rows, and learns from those for training."""
-    fitting = _Fitting(columns, cells, seed)
-    sizes = np.zeros(len(SPLITS), np.int64)
-    trained = np.zeros(len(domains.values), np.int64)
-    names = (columns.domain, *splitter.names, *columns.names)
-    for chunk in log.chunks(names, "Learning vocabularies"):
-        domain, split = domains.of(chunk, cells), splitter.split(chunk)
-        sizes += np.bincount(split[domain >= 0], minlength=sizes.size)
-        train = (domain >= 0) & (split == 0)
-        trained += np.bincount(domain[train], minlength=trained.size)
-        fitting.add(chunk, train)
-    check_sizes(sizes, splitter.hint)
-    for index in np.flatnonzero(trained == 0):
-        logging.warning("domain %r has no training rows.", domains.names[index])
-    return fitting.finish(int(sizes.sum()), max_vocabulary)
+    fitting = Fitting(columns, cells, domains, splitter, seed)
+    for chunk in log.chunks(fitting.names, "Learning vocabularies"):
+        fitting.add(chunk)
+    return fitting.finish(max_vocabulary)
 
 
-class _Fitting:
-    """What is known of the training rows so far."""
+class Fitting:
+    """What is known of the training rows so far.
 
-    def __init__(self, columns: Columns, cells: Categories, seed: int) -> None:
+    Attributes:
+        names: The columns that it reads.
+        cells: Reads the columns of categories.
+        sizes: The rows of kept domains, by split.
+        trained: The training rows, by domain.
+        vocabularies: By table, the counts of its values.
+        moments: By numeric column, its sums.
+        bucketed: The numeric columns of which quantiles are needed.
+        sample: Some rows of those columns.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        cells: Categories,
+        domains: Domains,
+        splitter: Splitter,
+        seed: int,
+    ) -> None:
+        self.names = (columns.domain, *splitter.names, *columns.names)
+        self.cells = cells
+        self.sizes = np.zeros(len(SPLITS), np.int64)
+        self.trained = np.zeros(len(domains.values), np.int64)
+        self._domains = domains
+        self._splitter = splitter
         self._columns = columns
-        self._cells = cells
-        self._vocabularies = {
+        self.vocabularies = {
             table: Vocabulary(table, count)
             for table, count in columns.min_counts.items()
         }
         self._numeric = [
             column for column in columns.features if isinstance(column, Numeric)
         ]
-        self._moments = {column.name: Moments() for column in self._numeric}
-        self._bucketed = [
+        self.moments = {column.name: Moments() for column in self._numeric}
+        self.bucketed = [
             column.name for column in self._numeric if column.buckets
         ]
-        self._sample = Sample(seed)
+        self.sample = Sample(seed)
 
-    def add(self, chunk: Chunk, train: np.ndarray) -> None:
-        """Learns from the rows of the mask `train`; checks all."""
+    def add(self, chunk: Chunk) -> None:
+        """Learns from a chunk's training rows; checks all."""
+        domain = self._domains.of(chunk, self.cells)
+        split = self._splitter.split(chunk)
+        self.sizes += np.bincount(split[domain >= 0], minlength=self.sizes.size)
+        train = (domain >= 0) & (split == 0)
+        self.trained += np.bincount(domain[train], minlength=self.trained.size)
+        self._learn(chunk, train)
+
+    def _learn(self, chunk: Chunk, train: np.ndarray) -> None:
         for column in self._columns.features:
             if isinstance(column, Categorical):
-                coded = self._cells.one(chunk, column)
+                coded = self.cells.one(chunk, column)
                 self._count(column, coded, train)
             elif isinstance(column, History):
-                coded, lengths = self._cells.several(chunk, column)
+                coded, lengths = self.cells.several(chunk, column)
                 self._count(column, coded, np.repeat(train, lengths))
         values = {
             column.name: table_cells.numbers(chunk, column)[train]
@@ -111,33 +132,38 @@ class _Fitting:
         }
         for name, column_values in values.items():
             there = ~np.isnan(column_values)
-            self._moments[name].add(column_values[there])
-        if self._bucketed:
-            sampled = [values[name] for name in self._bucketed]
-            self._sample.add(np.stack(sampled, axis=1))
+            self.moments[name].add(column_values[there])
+        if self.bucketed:
+            sampled = [values[name] for name in self.bucketed]
+            self.sample.add(np.stack(sampled, axis=1))
 
     def _count(
         self, column: Categorical | History, coded: Coded, kept: np.ndarray
     ) -> None:
-        self._vocabularies[column.table].add(column.name, *coded.counts(kept))
+        self.vocabularies[column.table].add(column.name, *coded.counts(kept))
 
-    def finish(self, rows: int, max_vocabulary: int) -> Fitted:
+    def finish(self, max_vocabulary: int) -> Fitted:
         """Makes vocabularies, buckets and means of what was added."""
+        check_sizes(self.sizes, self._splitter.hint)
+        for index in np.flatnonzero(self.trained == 0):
+            logging.warning(
+                "domain %r has no training rows.", self._domains.names[index]
+            )
         vocabularies = {
             table: vocabulary.finish(max_vocabulary)
-            for table, vocabulary in self._vocabularies.items()
+            for table, vocabulary in self.vocabularies.items()
         }
         lists = {
             table: values.to_pylist() for table, values in vocabularies.items()
         }
-        sample = self._sample.finish() if self._bucketed else None
+        sample = self.sample.finish() if self.bucketed else None
         described, means = [], {}
         for column in self._columns.features:
             if isinstance(column, Numeric):
                 means[column.name], stddev = self._finish_moments(column.name)
                 edges = None
                 if sample is not None and column.buckets:
-                    numbers = sample[:, self._bucketed.index(column.name)]
+                    numbers = sample[:, self.bucketed.index(column.name)]
                     numbers = numbers[~np.isnan(numbers)]
                     edges = _edges(column, numbers)
                 described.append(
@@ -145,10 +171,11 @@ class _Fitting:
                 )
             else:
                 described.append(_described(column, lists[column.table]))
+        rows = int(self.sizes.sum())
         return Fitted(described, vocabularies, means, rows)
 
     def _finish_moments(self, name: str) -> tuple[float, float]:
-        moments = self._moments[name]
+        moments = self.moments[name]
         if not moments.total:
             raise PreparationError(
                 f"column {name!r} is empty in all training rows; leave it out."

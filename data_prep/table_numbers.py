@@ -1,62 +1,89 @@
 """Statistics of columns that are too long to be held.
 
-All depend on the values and their order alone, not on how they come in chunks:
-not to the last bit.
+All depend on the values alone and, where rows are drawn, on their numbers: not
+on how they come in chunks, and not on who adds up which: not to the last bit.
 """
 
 import math
+from collections.abc import Iterable
+from fractions import Fraction
 
 import numpy as np
 
-BLOCK = 1 << 16
 SAMPLE = 1_000_000
 """The most rows that quantiles and points in time are found from."""
 
+_BLOCK = 1 << 18
+"""Numbers that are summed at once: few enough for sums without rounding."""
+
+_BITS = 24
+"""Of a `float32`'s mantissa."""
+
+_LOWEST = -149
+"""The exponent of two that divides every `float32`."""
+
 
 class Moments:
-    """Mean and standard deviation, summed in blocks of one size.
+    """Mean and standard deviation, from sums without any rounding.
+
+    Args:
+        sums: How many numbers there are, their sum in units of `2**-149`, and
+            the sum of their squares in units of `2**-298`: what `sums` was.
 
     Attributes:
-        total: How many numbers were added.
+        sums: The same with all that was added since.
     """
 
-    def __init__(self) -> None:
-        self.total = 0
-        self._count = 0  # of the numbers in the moments so far
-        self._mean = 0.0
-        self._squares = 0.0  # of the distances to the mean, added up
-        self._held: list[np.ndarray] = []
-        self._size = 0
+    def __init__(self, sums: Iterable[int] = (0, 0, 0)) -> None:
+        self.sums = tuple(sums)
+
+    @property
+    def total(self) -> int:
+        """How many numbers were added."""
+        return self.sums[0]
 
     def add(self, values: np.ndarray) -> None:
-        """Adds finite numbers."""
-        self.total += values.size
-        self._held.append(values.astype(np.float64))
-        self._size += values.size
-        if self._size < BLOCK:
-            return
-        values = np.concatenate(self._held)
-        stop = values.size - values.size % BLOCK
-        for start in range(0, stop, BLOCK):
-            self._merge(values[start : start + BLOCK])
-        self._held, self._size = [values[stop:]], values.size - stop
+        """Adds finite `float32` numbers."""
+        for start in range(0, values.size, _BLOCK):
+            self.merge(_sums(values[start : start + _BLOCK]))
+
+    def merge(self, sums: Iterable[int]) -> None:
+        """Adds the sums of other numbers."""
+        self.sums = tuple(
+            one + other for one, other in zip(self.sums, sums, strict=True)
+        )
 
     def finish(self) -> tuple[float, float]:
-        """Returns the mean and the standard deviation; no more is added."""
-        if self._size:
-            self._merge(np.concatenate(self._held))
-            self._held, self._size = [], 0
-        return self._mean, math.sqrt(self._squares / self._count)
+        """Returns the mean and the standard deviation."""
+        count, total, squares = self.sums
+        unit = Fraction(2) ** _LOWEST
+        variance = Fraction(count * squares - total**2, count**2) * unit**2
+        return float(Fraction(total, count) * unit), math.sqrt(variance)
 
-    def _merge(self, block: np.ndarray) -> None:
-        """Chan et al., 1983, eq. 2.1: the moments of two parts together."""
-        total = self._count + block.size
-        mean = float(block.mean())
-        change = mean - self._mean
-        self._squares += float(np.square(block - mean).sum())
-        self._squares += change**2 * self._count * block.size / total
-        self._mean += change * block.size / total
-        self._count = total
+
+def _sums(values: np.ndarray) -> tuple[int, int, int]:
+    fractions, exponents = np.frexp(values.astype(np.float32))
+    # Each number is `whole * 2**power`, and the smallest power is `_LOWEST`.
+    whole = np.ldexp(fractions, _BITS).astype(np.int64)
+    powers = exponents.astype(np.int64) - _BITS - _LOWEST
+    # Numbers below the normal ones end in zeros: shifted, none is lost.
+    whole >>= np.maximum(-powers, 0)
+    powers = np.maximum(powers, 0)
+    squares = whole**2
+    parts = (whole, squares >> _BITS, squares & (1 << _BITS) - 1)
+    total, high, low = (
+        # Of whole numbers below 2**53, so that floats hold their sums.
+        [int(one) for one in np.bincount(powers, weights=part)]
+        for part in parts
+    )
+    return (
+        values.size,
+        sum(one << power for power, one in enumerate(total)),
+        sum(
+            ((one << _BITS) + other) << 2 * power
+            for power, (one, other) in enumerate(zip(high, low, strict=True))
+        ),
+    )
 
 
 class Sample:
@@ -67,25 +94,45 @@ class Sample:
     Args:
         seed: Seed of the draws.
         size: The most rows that stay; None is `SAMPLE`.
+        start: The number of the first row that is added.
     """
 
-    def __init__(self, seed: int, size: int | None = None) -> None:
+    def __init__(
+        self, seed: int, size: int | None = None, start: int = 0
+    ) -> None:
         self._size = size or SAMPLE
-        # The stream of its raw numbers is frozen for good.
-        self._draws = np.random.Philox(key=seed)
+        self._seed = seed
+        self._next = start
         self._keys: list[np.ndarray] = []
         self._rows: list[np.ndarray] = []
         self._held = 0
 
-    def add(self, rows: np.ndarray) -> None:
-        """Adds rows: an array with the rows on its first axis."""
-        if not len(rows):
-            return
-        self._keys.append(self._draws.random_raw(len(rows)))
+    def add(self, rows: np.ndarray, start: int | None = None) -> None:
+        """Adds rows: an array with the rows on its first axis.
+
+        Args:
+            rows: The rows.
+            start: The number of the first one; None is the next one.
+        """
+        start = self._next if start is None else start
+        self._next = start + len(rows)
+        if len(rows):
+            self.merge(_draws(self._seed, start, len(rows)), rows)
+
+    def merge(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        """Adds rows that have drawn already: what `stayed` gives."""
+        self._keys.append(keys)
         self._rows.append(rows)
         self._held += len(rows)
         if self._held > 2 * self._size:
             self._shrink()
+
+    def stayed(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The numbers drawn by the rows that stay, and those rows, if any."""
+        if not self._held:
+            return None
+        self._shrink()
+        return self._keys[0], self._rows[0]
 
     def finish(self) -> np.ndarray:
         """Returns the rows that stayed, in no order."""
@@ -98,3 +145,11 @@ class Sample:
             stay = np.argpartition(keys, self._size - 1)[: self._size]
             keys, rows = keys[stay], rows[stay]
         self._keys, self._rows, self._held = [keys], [rows], keys.size
+
+
+def _draws(seed: int, start: int, count: int) -> np.ndarray:
+    """The numbers that rows draw, each by its own number."""
+    # The stream of its raw numbers is frozen for good, four to a step.
+    bits = np.random.Philox(key=seed).advance(start // 4)
+    skipped = start % 4
+    return bits.random_raw(skipped + count)[skipped:]

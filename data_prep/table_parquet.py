@@ -19,6 +19,7 @@ class ParquetFile:
     Attributes:
         names: Names of its columns.
         size: Its bytes.
+        group_rows: The rows of each of its row groups.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -27,7 +28,12 @@ class ParquetFile:
         try:
             with pq.ParquetFile(path) as file:
                 self.names: list[str] = file.schema_arrow.names
-                self._rows = file.metadata.num_rows
+                metadata = file.metadata
+                self.group_rows = tuple(
+                    metadata.row_group(index).num_rows
+                    for index in range(metadata.num_row_groups)
+                )
+                self._rows = metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
         for name in self.names:
@@ -37,12 +43,21 @@ class ParquetFile:
                 )
 
     def batches(
-        self, names: list[str]
+        self, names: list[str], groups: range | None = None
     ) -> Iterator[tuple[pa.RecordBatch, float]]:
-        """Yields rows of those columns, and about how many bytes they took."""
+        """Yields rows of those columns, and about how many bytes they took.
+
+        Args:
+            names: The columns.
+            groups: The row groups; None is all of them.
+        """
         try:
             with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(ROW_GROUP, columns=names):
+                for batch in file.iter_batches(
+                    ROW_GROUP,
+                    row_groups=None if groups is None else [*groups],
+                    columns=names,
+                ):
                     yield batch, self.size * batch.num_rows / max(self._rows, 1)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None

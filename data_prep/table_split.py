@@ -47,6 +47,9 @@ class Splitter(Protocol):
     names: tuple[str, ...]
     hint: str
 
+    def prime(self, chunk: Chunk) -> None:
+        """Learns from the log's first rows how its column is written."""
+
     def observe(self, chunk: Chunk) -> None:
         """Sees the rows of a chunk, before any `split`."""
 
@@ -85,6 +88,9 @@ class Random:
         self._fractions = fractions
         self._seed = seed
 
+    def prime(self, chunk: Chunk) -> None:
+        """Needs to see nothing."""
+
     def observe(self, chunk: Chunk) -> None:
         """Needs to see nothing."""
 
@@ -109,16 +115,20 @@ class ByTime:
     ) -> None:
         self.names: tuple[str, ...] = (column,)
         self._fractions = fractions
-        self._sample = Sample(seed)
+        self.sample = Sample(seed)
         self._latest: int | float | None = None
         self._sorted = True
         self._kind: tuple[str, str] | None = None
         self._points: np.ndarray | None = None
 
+    def prime(self, chunk: Chunk) -> None:
+        """Learns from the log's first rows how times are written."""
+        self._times(chunk)
+
     def observe(self, chunk: Chunk) -> None:
         """Remembers a sample of the times."""
         times = self._times(chunk)
-        self._sample.add(times)
+        self.sample.add(times, chunk.start)
         if self._sorted:
             before = times[0] if self._latest is None else self._latest
             self._sorted = bool(
@@ -136,12 +146,16 @@ class ByTime:
 
     def split(self, chunk: Chunk) -> np.ndarray:
         """Returns each row's split, an index into `SPLITS`."""
-        if self._points is None:
-            times = np.sort(self._sample.finish())
-            stops = np.cumsum(split_sizes(times.size, self._fractions))[:-1]
-            self._points = times[np.minimum(stops, times.size - 1)]
-        later = np.searchsorted(self._points, self._times(chunk), "right")
+        points = self.finish() if self._points is None else self._points
+        later = np.searchsorted(points, self._times(chunk), "right")
         return later.astype(np.int8)
+
+    def finish(self) -> np.ndarray:
+        """Finds the points in time, once all rows have been observed."""
+        times = np.sort(self.sample.finish())
+        stops = np.cumsum(split_sizes(times.size, self._fractions))[:-1]
+        self._points = times[np.minimum(stops, times.size - 1)]
+        return self._points
 
     def _times(self, chunk: Chunk) -> np.ndarray:
         """The column as integers, or as finite numbers."""
@@ -188,6 +202,9 @@ class Given:
 
     def __init__(self, column: str) -> None:
         self.names: tuple[str, ...] = (column,)
+
+    def prime(self, chunk: Chunk) -> None:
+        """Needs to see nothing."""
 
     def observe(self, chunk: Chunk) -> None:
         """Needs to see nothing."""

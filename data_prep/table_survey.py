@@ -1,6 +1,7 @@
 """A first walk through a log, for its domains and times alone."""
 
 import dataclasses
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ from data_prep.table_columns import Columns
 from data_prep.table_files import Chunk
 from data_prep.table_files import Log
 from data_prep.table_split import Splitter
+
+Counts: TypeAlias = dict[int | str, np.ndarray]
+"""Rows and clicks of each domain, by its raw value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +55,30 @@ def survey(
     Domains are in the order of `domain_values`, or else sorted: integers as
     integers, text by its characters.
     """
-    counts: dict[int | str, np.ndarray] = {}
+    counts: Counts = {}
     names = (columns.label, columns.domain, *splitter.names)
     for chunk in log.chunks(names, "Looking for domains"):
-        label = table_cells.labels(chunk, columns.label)
-        splitter.observe(chunk)
-        coded = cells.domain(chunk, columns.domain)
-        _count(counts, coded, label)
+        observe(chunk, columns, cells, splitter, counts)
+    return choose(counts, log, columns, drop_one_class=drop_one_class)
+
+
+def observe(
+    chunk: Chunk,
+    columns: Columns,
+    cells: Categories,
+    splitter: Splitter,
+    counts: Counts,
+) -> None:
+    """Adds up a chunk's rows and clicks by domain, and sees its times."""
+    label = table_cells.labels(chunk, columns.label)
+    splitter.observe(chunk)
+    _count(counts, cells.domain(chunk, columns.domain), label)
+
+
+def choose(
+    counts: Counts, log: Log, columns: Columns, *, drop_one_class: bool
+) -> Domains:
+    """Says which domains are kept, by the counts of the whole log."""
     if not counts:
         raise PreparationError(
             f"{log.files[0].path} and all other files of the log hold no rows."
@@ -83,9 +104,7 @@ def survey(
     return Domains(columns.domain, pa.array(kept, kind))
 
 
-def _count(
-    counts: dict[int | str, np.ndarray], coded: Coded, label: np.ndarray
-) -> None:
+def _count(counts: Counts, coded: Coded, label: np.ndarray) -> None:
     """Adds up rows and clicks by domain."""
     size = len(coded.values)
     rows = np.bincount(coded.indices, minlength=size)

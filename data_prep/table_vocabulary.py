@@ -47,6 +47,14 @@ class Vocabulary:
         if self._held > max(_MERGED, 2 * self._distinct):
             self._merge()
 
+    def counts(self) -> dict[int | str, int]:
+        """The values that were added, and how often each was there."""
+        if not self._parts:
+            return {}
+        self._merge()
+        columns = self._parts[0].to_pydict()
+        return dict(zip(columns["value"], columns["count"], strict=True))
+
     def finish(self, max_size: int) -> pa.Array:
         """Returns the values in the order of their ids.
 

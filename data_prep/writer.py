@@ -14,6 +14,7 @@ from data_prep import contents
 from data_prep import features
 from data_prep import staging
 from data_prep.features import Column
+from data_prep.folder_lock import locked
 from data_prep.layout import DOMAIN
 from data_prep.layout import LABEL
 from data_prep.layout import MANIFEST
@@ -39,7 +40,8 @@ class Writer:
             manifest = writer.finish()
 
     The folder appears with `finish`. Without it, or after an error, nothing
-    is left.
+    is left; what a killed process left beside it is deleted. Meanwhile no
+    other writer gets the folder.
 
     Args:
         output: The folder to make.
@@ -52,6 +54,7 @@ class Writer:
     Raises:
         PreparationError: The folder exists and may not be replaced, or, at
             the end, a split has no rows.
+        FolderInUseError: Another process writes it.
     """
 
     def __init__(
@@ -76,16 +79,24 @@ class Writer:
         self._counts = np.zeros(
             (len(SPLITS), len(content.domains), 2), np.int64
         )
+        self._adopted: dict[str, dict[str, Any]] = {}
         self._schema: pa.Schema | None = None
         self._splits: list[SplitFiles] | None = None
 
     def __enter__(self) -> "Writer":
-        self._output.parent.mkdir(parents=True, exist_ok=True)
-        self._staging = staging.sibling(self._output)
-        self._staging.mkdir()
-        self._splits = [
-            SplitFiles(self._staging, name, self._shard_rows) for name in SPLITS
-        ]
+        lock = self._output.with_name(f".{self._output.name}.lock")
+        with contextlib.ExitStack() as stack:
+            made = staging.make_parents(self._output)
+            stack.callback(staging.remove_empty, made)
+            stack.enter_context(locked(lock, self._output))
+            staging.delete_left_behind(self._output, whole=False)
+            self._staging = staging.sibling(self._output)
+            self._staging.mkdir()
+            self._splits = [
+                SplitFiles(self._staging, name, self._shard_rows)
+                for name in SPLITS
+            ]
+            self._held = stack.pop_all()
         return self
 
     def __exit__(
@@ -97,13 +108,14 @@ class Writer:
         if self._splits is None:
             return
         splits, self._splits = self._splits, None
-        try:
-            for split in splits:
-                # A full disk may refuse a file's last bytes; all go anyway.
-                with contextlib.suppress(OSError, pa.ArrowException):
-                    split.abandon()
-        finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
+        with self._held:
+            try:
+                for split in splits:
+                    # A full disk may refuse a file's last bytes; all go anyway.
+                    with contextlib.suppress(OSError, pa.ArrowException):
+                        split.abandon()
+            finally:
+                shutil.rmtree(self._staging, ignore_errors=True)
 
     def add(self, columns: Mapping[str, Column], split: np.ndarray) -> None:
         """Adds a chunk of rows.
@@ -146,7 +158,7 @@ class Writer:
         """
         splits = self._open_splits()
         check_sizes(self._counts[:, :, 0].sum(axis=1))
-        files: dict[str, Any] = {}
+        files: dict[str, Any] = {**self._adopted}
         for split in splits:
             files |= split.finish()
         for name, array in self._vectors.items():
@@ -155,9 +167,7 @@ class Writer:
                 rows = np.ascontiguousarray(array)
                 np.lib.format.write_array(stream, rows, allow_pickle=False)
             files[name] = {"sha256": staging.sha256(self._staging / name)}
-        staging.write_json(
-            self._staging / SCHEMA, contents.schema(self._content)
-        )
+        self.write_schema()
         files[SCHEMA] = {"sha256": staging.sha256(self._staging / SCHEMA)}
         manifest = contents.manifest(self._content, self._counts, files)
         if extras is not None:
@@ -167,8 +177,34 @@ class Writer:
         # Another run may have made the folder in the meantime.
         staging.check_output(self._output, self._overwrite)
         staging.move_into_place(self._staging, self._output)
+        staging.delete_left_behind(self._output, whole=True)
         self._splits = None
+        self._held.close()
         return manifest
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where the folder is made, for files that other processes write."""
+        self._open_splits()
+        return self._staging
+
+    def write_schema(self) -> None:
+        """Writes the schema; `finish` does, too."""
+        staging.write_json(
+            self._staging / SCHEMA, contents.schema(self._content)
+        )
+
+    def adopt(
+        self, files: Mapping[str, Mapping[str, Any]], counts: np.ndarray
+    ) -> None:
+        """Takes over Parquet files that were written into `folder`.
+
+        Args:
+            files: The rows and the SHA-256 of each by its name, in order.
+            counts: Their rows and clicks, of shape `(splits, domains, 2)`.
+        """
+        self._adopted |= {name: dict(file) for name, file in files.items()}
+        self._counts += counts
 
     def _open_splits(self) -> list[SplitFiles]:
         if self._splits is None:

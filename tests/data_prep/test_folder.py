@@ -16,6 +16,7 @@ import pytest
 from data_prep import binary
 from data_prep import features
 from data_prep import folder
+from data_prep import staging
 from data_prep.folder import PreparationError
 from mlora_tf import data
 from mlora_tf.schema import DenseFeature
@@ -458,6 +459,8 @@ def test_a_failure_leaves_nothing(module, name, at, tmp_path, monkeypatch):
 def test_a_failed_overwrite_leaves_the_old_folder(at, tmp_path, monkeypatch):
     folder.write(tmp_path / "out", prepared())
     before = contents(tmp_path / "out")
+    # As on a file system that can't swap two folders.
+    monkeypatch.setattr(staging, "exchange", lambda *_: False)
     monkeypatch.setattr(os, "replace", failing(os.replace, at))
     with pytest.raises(OSError, match="the disk is full"):
         folder.write(tmp_path / "out", prepared(seed=8), overwrite=True)
@@ -465,12 +468,13 @@ def test_a_failed_overwrite_leaves_the_old_folder(at, tmp_path, monkeypatch):
     assert names(tmp_path) == ["out"]
 
 
-def test_another_run_that_was_faster_wins(tmp_path, monkeypatch):
+def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     write_table = pq.ParquetWriter.write_table
+    folder.write(tmp_path / "theirs", prepared(seed=8))
 
     def write_after_the_other(*args, **kwargs):
         monkeypatch.setattr(pq.ParquetWriter, "write_table", write_table)
-        folder.write(tmp_path / "out", prepared(seed=8))
+        (tmp_path / "theirs").rename(tmp_path / "out")
         write_table(*args, **kwargs)
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", write_after_the_other)
@@ -498,6 +502,7 @@ binary.run(prepare)
     command = [sys.executable, "-c", script, f"--output={tmp_path / 'out'}"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 128 + signal.SIGTERM, result.stderr
+    assert "stopped by SIGTERM; nothing half-done" in result.stderr
     assert names(tmp_path) == []
 
 
@@ -540,7 +545,12 @@ def test_an_empty_split_raises(tmp_path):
             "error: log.csv is empty.\n",
         ),
         (PermissionError("no entry"), 1, "error: no entry\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (
+            KeyboardInterrupt(),
+            130,
+            "stopped by SIGINT; nothing half-done is left: the same "
+            "command starts again.\n",
+        ),
     ],
 )
 def test_errors_in_one_line(error, status, message, capsys):

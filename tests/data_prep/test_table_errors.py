@@ -12,6 +12,7 @@ from data_prep import table_checks
 from data_prep import table_csv
 from data_prep import table_files
 from data_prep import table_parquet
+from data_prep import writer
 from data_prep.layout import PreparationError
 from mlora_tf import schema_checks
 
@@ -374,7 +375,7 @@ def test_an_error_at_the_end_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     path = log_of(tmp_path)
-    monkeypatch.setattr(table.Writer, "finish", full)
+    monkeypatch.setattr(writer.Writer, "finish", full)
     with pytest.raises(OSError, match="No space left"):
         table.prepare(path, tmp_path / "out", **FLAGS)
     assert [one.name for one in tmp_path.iterdir()] == ["log.csv"]

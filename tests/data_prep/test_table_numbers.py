@@ -1,3 +1,6 @@
+import math
+from fractions import Fraction
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,8 +16,8 @@ CHUNKS = [1, 7, 64, 1000]
 
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_moments_in_chunks_of_any_size(chunk, monkeypatch):
-    monkeypatch.setattr(table_numbers, "BLOCK", 64)
-    values = np.random.RandomState(0).lognormal(8, 3, 1000)
+    monkeypatch.setattr(table_numbers, "_BLOCK", 64)
+    values = np.random.RandomState(0).lognormal(8, 3, 1000).astype("float32")
     results = []
     for size in (chunk, 1000):
         moments = Moments()
@@ -24,14 +27,41 @@ def test_moments_in_chunks_of_any_size(chunk, monkeypatch):
         results.append(moments.finish())
     assert results[0] == results[1]  # to the last bit
     np.testing.assert_allclose(
-        results[0], (values.mean(), values.std()), rtol=1e-12
+        results[0],
+        (values.mean(dtype=float), values.std(dtype=float)),
+        rtol=1e-12,
     )
 
 
 def test_moments_of_large_numbers():
     moments = Moments()
-    moments.add(np.array([1e9 + 1, 1e9 + 3]))
-    assert moments.finish() == (1e9 + 2, 1.0)
+    moments.add(np.float32([2**24 - 3, 2**24 - 1]))
+    assert moments.finish() == (2**24 - 2, 1.0)
+
+
+NUMBERS = np.float32([0, 1e-45, -1e-40, 2**-126, 1.5, -3e38, 3e38, 7])
+
+
+def test_moments_are_rounded_once():
+    exact = [Fraction(float(value)) for value in NUMBERS]
+    mean = sum(exact) / len(exact)
+    squares = sum((value - mean) ** 2 for value in exact) / len(exact)
+    moments = Moments()
+    moments.add(NUMBERS)
+    assert moments.finish() == (float(mean), math.sqrt(squares))
+    few = Moments()
+    few.add(NUMBERS[:3])
+    assert few.finish()[0] == float(sum(exact[:3]) / 3)
+
+
+def test_moments_of_parts_are_those_of_the_whole():
+    whole, *parts = Moments(), Moments(), Moments()
+    whole.add(NUMBERS)
+    parts[0].add(NUMBERS[5:])
+    parts[1].add(NUMBERS[:5])
+    parts[0].merge(parts[1].sums)
+    assert parts[0].sums == whole.sums
+    assert Moments(whole.sums).finish() == whole.finish()
 
 
 def test_few_rows_all_stay():
@@ -58,6 +88,17 @@ def test_the_same_rows_stay_in_chunks_of_any_size(chunk):
     other = Sample(4, size=100)
     other.add(rows)
     assert sorted(other.finish()[:, 0]) != first.tolist()
+
+
+def test_samples_of_parts_are_that_of_the_whole():
+    rows = np.arange(1000)
+    whole, second, both = (Sample(3, size=100) for _ in range(3))
+    whole.add(rows)
+    second.add(rows[613:], 613)
+    assert both.stayed() is None
+    both.merge(*second.stayed())
+    both.add(rows[:613], 0)
+    assert sorted(both.finish()) == sorted(whole.finish())
 
 
 def vocabulary(parts, min_count=1, max_size=100):

@@ -23,6 +23,7 @@ from data_prep import layout
 from data_prep import table
 from data_prep import table_csv
 from data_prep import table_files
+from data_prep import table_job
 from data_prep import table_numbers
 from data_prep import table_vocabulary
 
@@ -93,7 +94,7 @@ def chunks_of(size):
     """Everything that is done by the chunk is done in chunks of that size."""
     with (
         mock.patch.object(table_files, "CHUNK_ROWS", size),
-        mock.patch.object(table, "LARGEST_CHUNK", size),
+        mock.patch.object(table_job, "LARGEST_CHUNK", size),
         mock.patch.object(table_csv, "BLOCK", 64 * size),
         mock.patch.object(table_vocabulary, "_MERGED", size),
     ):
