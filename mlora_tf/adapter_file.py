@@ -9,16 +9,16 @@ and needs no more memory than the file has bytes, whatever they are.
 import dataclasses
 import io
 import json
-import math
 import os
 import pathlib
-import re
 import uuid
 import zipfile
 from typing import Any
 
 import numpy as np
 
+from mlora_tf import npy_header
+from mlora_tf import strict_json
 from mlora_tf.schema_checks import check_positive
 from mlora_tf.schema_checks import check_values
 from mlora_tf.schema_checks import get
@@ -28,6 +28,9 @@ from mlora_tf.version import __version__
 FORMAT = "mlora_tf.adapters/1"
 HEADER = "header.json"
 
+LONGEST = 500
+"""The most characters of what an error quotes."""
+
 STORED = {
     "float16": "<f4",
     "bfloat16": "<f4",
@@ -35,12 +38,6 @@ STORED = {
     "float64": "<f8",
 }
 """How numbers of each kind are stored: exactly, and for any NumPy to read."""
-
-_ARRAY_HEADER = re.compile(
-    rb"\{'descr': '(<f[48])', 'fortran_order': False, "
-    rb"'shape': \(([0-9, ]*)\), \} *\n"
-)
-"""What NumPy writes before an array's numbers, in its format 1.0."""
 
 _BROKEN = (
     ValueError,
@@ -120,7 +117,8 @@ def read(path: str | pathlib.Path) -> Adapters:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive)
     except _BROKEN as error:
-        reason = error if str(error) else type(error).__name__
+        # zipfile repeats the bytes that it finds in place of a name.
+        reason = str(error)[:LONGEST] or type(error).__name__
         raise ValueError(f"{path} is no file of adapters: {reason}") from None
 
 
@@ -137,7 +135,7 @@ def _read(archive: zipfile.ZipFile) -> Adapters:
         raise ValueError(
             f"it has no {HEADER}. Received: {short(list(members))}"
         )
-    header = json.loads(archive.read(members.pop(HEADER)))
+    header = strict_json.loads(archive.read(members.pop(HEADER)))
     if get(header, "format", str) != FORMAT:
         raise ValueError(
             f"this version reads the format {FORMAT!r}. Received: "
@@ -195,14 +193,11 @@ def _shape(name: str, said: Any) -> tuple[int, ...]:
 
 def _array(content: bytes) -> np.ndarray:
     """An array from NumPy's format 1.0, whose header nothing evaluates."""
-    if content[:8] != b"\x93NUMPY\x01\x00":
-        raise ValueError("it holds what is no array.")
-    end = 10 + int.from_bytes(content[8:10], "little")
-    header = _ARRAY_HEADER.fullmatch(content[10:end])
-    if header is None:
+    end = npy_header.end(content)
+    header = npy_header.parse(content[:end], len(content))
+    # Every domain's slice is in one piece then.
+    if header.order != "C" or header.dtype.str not in STORED.values():
         raise ValueError("it holds an array that isn't of float numbers.")
-    shape = tuple(int(size) for size in header[2].split(b",") if size.strip())
-    dtype = np.dtype(header[1].decode())
-    if math.prod(shape) * dtype.itemsize != len(content) - end:
-        raise ValueError("it holds an array that isn't whole.")
-    return np.frombuffer(content, dtype, offset=end).reshape(shape)
+    return np.frombuffer(content, header.dtype, offset=end).reshape(
+        header.shape
+    )

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 
+from mlora_tf import npy_header
 from mlora_tf.schema import DOMAIN
 from mlora_tf.schema import PADDING
 from mlora_tf.schema import DenseFeature
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SequenceFeature
+from mlora_tf.schema_checks import short
 
 
 class DataError(ValueError):
@@ -24,16 +26,44 @@ class DataError(ValueError):
 Columns = tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]
 
 
-def read_columns(path: pathlib.Path, schema: Schema) -> Columns:
+def read_columns(path: pathlib.Path, rows: int, schema: Schema) -> Columns:
     """Reads the columns of one Parquet file.
+
+    Args:
+        path: The file.
+        rows: How many rows it must have: a file may state far more than its
+            bytes would let one think.
+        schema: What it must hold.
 
     Returns:
         The model's inputs by name in the schema's order, the label, and the
         other columns of the file by name.
     """
+    read_footer(path, rows, schema)
     with reading(path):
-        table = pa.parquet.read_table(path, use_threads=False)
+        table = pq.read_table(path, use_threads=False)
     return to_columns(path, table, schema)
+
+
+def read_footer(path: pathlib.Path, rows: int, schema: Schema) -> Any:
+    """Checks what a file's footer says, and reads no row.
+
+    The statistics are left alone: Arrow ends the process at damaged ones.
+
+    Returns:
+        The file's metadata, and the names of its columns.
+    """
+    with reading(path):
+        metadata = pq.read_metadata(path)
+        found = metadata.schema.to_arrow_schema()
+        names = found.names
+    if metadata.num_rows != rows:
+        raise DataError(
+            f"{path}: manifest.json says {rows} rows and the file has "
+            f"{metadata.num_rows}; prepare the data again."
+        )
+    check_types(path, found, schema)
+    return metadata, names
 
 
 @contextlib.contextmanager
@@ -41,7 +71,7 @@ def reading(path: pathlib.Path) -> Iterator[None]:
     """Says which file it was that can't be read."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # Arrow's messages may have several lines.
         reason = " ".join(str(error).split())
         raise DataError(
@@ -123,6 +153,14 @@ def check_types(path: pathlib.Path, found: pa.Schema, schema: Schema) -> None:
                 )
         elif not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
             raise DataError(f"{where} must hold integers. Received: {kind}")
+    for name in sorted(set(types) - {*schema.input_names, schema.label}):
+        kind = types[name]
+        # Texts and lists could take any amount of memory.
+        if not (pa.types.is_primitive(kind) or pa.types.is_boolean(kind)):
+            raise DataError(
+                f"{path}: column {short(name)} is none of the schema's, so it "
+                f"must hold numbers. Received: {kind}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +184,11 @@ def read_vectors(path: pathlib.Path, num_ids: int, dim: int) -> np.ndarray:
     """Reads a table of pretrained vectors, `float32 (num_ids, dim)`."""
     try:
         with path.open("rb") as file:
-            vectors = np.lib.format.read_array(file, allow_pickle=False)
+            head = file.read(npy_header.LENGTH)
+            head += file.read(npy_header.end(head) - len(head))
+            header = npy_header.parse(head, path.stat().st_size)
+            numbers = np.fromfile(file, header.dtype)
+        vectors = numbers.reshape(header.shape, order=header.order)
     except (ValueError, OSError, MemoryError) as error:
         raise DataError(
             f"{path}: can't be read as a NumPy array ({error}); prepare the "

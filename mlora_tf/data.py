@@ -9,6 +9,7 @@ disk and are read one row group after the other, as often as they are needed.
 import dataclasses
 import pathlib
 from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def load(folder: str | pathlib.Path, reading: str = "auto") -> ClickLog:
             )
     else:
         for split, files in manifest.splits.items():
-            splits[split] = _read(folder, files, schema)
+            splits[split] = _read(folder, files, manifest.rows, schema)
         # Before the vectors, whose file says little about itself.
         _check_bytes(folder, manifest)
     return ClickLog(
@@ -133,9 +134,17 @@ def load(folder: str | pathlib.Path, reading: str = "auto") -> ClickLog:
     )
 
 
-def _read(folder: pathlib.Path, files: list[str], schema: Schema) -> Split:
+def _read(
+    folder: pathlib.Path,
+    files: list[str],
+    rows: Mapping[str, int],
+    schema: Schema,
+) -> Split:
     """Reads a split whole."""
-    parts = [Split(*read_columns(folder / file, schema)) for file in files]
+    parts = [
+        Split(*read_columns(folder / file, rows[file], schema))
+        for file in files
+    ]
     for file, part in zip(files, parts, strict=True):
         if set(part.extra) != set(parts[0].extra):
             raise DataError(

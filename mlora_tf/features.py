@@ -35,6 +35,16 @@ POOLINGS = ("sum", "mean", "max", *TARGET_POOLINGS)
 """How a sequence's embeddings become one."""
 
 
+MAX_LENGTH = 1 << 16
+"""The most ids of a sequence: what a row of it takes is memory at once."""
+
+MAX_VECTOR = 1 << 14
+"""The most numbers of a pretrained vector."""
+
+MAX_VECTORS = 1 << 38
+"""The most bytes of a table of pretrained vectors."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SparseFeature:
     """A categorical feature: one id a row.
@@ -179,7 +189,9 @@ class SequenceFeature:
     def __post_init__(self) -> None:
         _check_feature_name(self.name)
         _check_table(self)
-        check_positive(self.max_length, f"the max_length of {self.name!r}")
+        check_positive(
+            self.max_length, f"the max_length of {self.name!r}", MAX_LENGTH
+        )
         if self.pooling not in POOLINGS:
             raise SchemaError(
                 f"the pooling of {self.name!r} must be one of {POOLINGS}. "
@@ -275,7 +287,16 @@ def _check_table(feature: SparseFeature | SequenceFeature) -> None:
                 "the domains' own."
             )
     if feature.vectors is not None:
-        check_positive(feature.vectors, f"the vectors' dimension of {name!r}")
+        check_positive(
+            feature.vectors, f"the vectors' dimension of {name!r}", MAX_VECTOR
+        )
+        size = 4 * feature.num_ids * feature.vectors
+        if size > MAX_VECTORS:
+            raise SchemaError(
+                f"the vectors of {name!r} must take at most {MAX_VECTORS:,} "
+                f"bytes. Received: {feature.num_ids:,} of {feature.vectors:,} "
+                f"numbers, {size:,} bytes"
+            )
 
 
 def _to_dict(feature: Feature) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Collection
 from typing import Any
 
+from mlora_tf import strict_json
 from mlora_tf.columns import DataError
 from mlora_tf.schema_checks import short
 
@@ -47,7 +47,7 @@ class Manifest:
                 doesn't have.
         """
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = strict_json.loads(path.read_text("utf-8"))
             form = content["format"]
             fingerprint = content["fingerprint"]
             digests = {
@@ -62,7 +62,6 @@ class Manifest:
         except (
             AttributeError,
             KeyError,
-            RecursionError,
             TypeError,
             ValueError,
         ) as error:

@@ -10,6 +10,7 @@ import json
 import pathlib
 from typing import Any
 
+from mlora_tf import strict_json
 from mlora_tf.features import DOMAIN
 from mlora_tf.features import OOV_ID
 from mlora_tf.features import PADDING
@@ -200,8 +201,8 @@ class Schema:
                 wrong.
         """
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            content = strict_json.loads(text)
+        except ValueError as error:
             raise SchemaError(f"not JSON: {error}") from None
         form = get(content, "format", str)
         if form != FORMAT:

@@ -59,6 +59,26 @@ def check_values(values: Any, what: str) -> None:
         )
     if len(set(values)) < len(values):
         raise SchemaError(f"{what} has a value twice.")
+    _check_storable(values, kinds == {int}, what)
+
+
+def _check_storable(values: Any, integers: bool, what: str) -> None:
+    """Checks that tensors can hold the values: 64 bits, or UTF-8."""
+    if integers:
+        for value in (min(values), max(values)):
+            if not -(2**63) <= value < 2**63:
+                raise SchemaError(
+                    f"{what} must be integers of 64 bits. Received: "
+                    f"{short(value)}"
+                )
+        return
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        raise SchemaError(
+            f"{what} must be text that UTF-8 can write, and holds half of a "
+            "surrogate pair."
+        ) from None
 
 
 def check_number(value: Any, what: str) -> None:
@@ -82,11 +102,15 @@ def check_tuple(values: Any, what: str) -> None:
         raise SchemaError(f"{what} must not be empty.")
 
 
-def check_positive(value: Any, what: str) -> None:
-    """Checks that a value is an integer, 1 or more."""
+def check_positive(value: Any, what: str, most: int | None = None) -> None:
+    """Checks that a value is an integer, 1 or more, and not above `most`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise SchemaError(
             f"{what} must be a positive integer. Received: {short(value)}"
+        )
+    if most is not None and value > most:
+        raise SchemaError(
+            f"{what} must be at most {most:,}. Received: {short(value)}"
         )
 
 

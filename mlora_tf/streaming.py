@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 
 from mlora_tf.columns import DataError
 from mlora_tf.columns import Place
-from mlora_tf.columns import check_types
+from mlora_tf.columns import read_footer
 from mlora_tf.columns import reading
 from mlora_tf.columns import to_columns
 from mlora_tf.columns import to_ids
 from mlora_tf.schema import DOMAIN
-from mlora_tf.schema import DenseFeature
 from mlora_tf.schema import Schema
 from mlora_tf.split import Split
+
+GROUP_LIMIT = 4 << 30
+"""The most bytes of a row group in memory, whatever it takes on disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,30 +76,22 @@ class StreamedSplit:
 
         Raises:
             DataError: A footer is damaged, or states other rows, columns or
-                types, empty cells, or ids that the schema doesn't allow.
+                types, or row groups that are too large to be read.
         """
         groups: list[RowGroup] = []
         columns: set[str] = set()
         for path, expected in zip(paths, rows, strict=True):
-            with reading(path):
-                metadata = pq.read_metadata(path)
-                found = metadata.schema.to_arrow_schema()
-            if metadata.num_rows != expected:
-                raise DataError(
-                    f"{path}: manifest.json says {expected} rows and the file "
-                    f"has {metadata.num_rows}; prepare the data again."
-                )
-            check_types(path, found, schema)
-            columns = columns or set(found.names)
-            if columns != set(found.names):
+            metadata, names = read_footer(path, expected, schema)
+            columns = columns or set(names)
+            if columns != set(names):
                 raise DataError(
                     f"{path}: its columns aren't those of {paths[0].name}: "
-                    f"{sorted(columns)}. Received: {sorted(found.names)}"
+                    f"{sorted(columns)}. Received: {sorted(names)}"
                 )
             first_row = 0
             for index in range(metadata.num_row_groups):
-                _check_statistics(path, metadata.row_group(index), schema)
                 size = metadata.row_group(index).num_rows
+                _check_size(path, index, size, schema)
                 if size:
                     groups.append(
                         RowGroup(path, metadata, index, first_row, size)
@@ -246,38 +240,17 @@ def _table(group: RowGroup, names: Sequence[str]) -> pa.Table:
     return table
 
 
-def _check_statistics(path: pathlib.Path, group: Any, schema: Schema) -> None:
-    """Raises if the smallest or largest id that a footer states is wrong."""
-    sizes = {
-        feature.name: feature.num_ids
-        for feature in schema.features
-        if not isinstance(feature, DenseFeature)
-    }
-    sizes |= {DOMAIN: schema.num_domains, schema.label: 2}
-    columns = {*schema.input_names, schema.label}
-    for index in range(group.num_columns):
-        column = group.column(index)
-        # A list's values are at "name.list.element".
-        name = column.path_in_schema.partition(".")[0]
-        statistics = column.statistics
-        if name not in columns or statistics is None:
-            continue
-        # A list's empty cells count empty lists, too.
-        flat = name == column.path_in_schema
-        if flat and statistics.has_null_count and statistics.null_count:
-            raise DataError(
-                f"{path}: column {name!r} has {statistics.null_count} empty "
-                "cells; prepare the data again."
-            )
-        if name not in sizes or not statistics.has_min_max:
-            continue
-        for value in (statistics.min, statistics.max):
-            if not 0 <= value < sizes[name]:
-                raise DataError(
-                    f"{path}: column {name!r}: ids must be in "
-                    f"[0, {sizes[name]}). Received: {value}, as the file's "
-                    "footer says"
-                )
+def _check_size(
+    path: pathlib.Path, index: int, rows: int, schema: Schema
+) -> None:
+    """Raises if a row group would take up more memory than one may."""
+    size = rows * row_bytes(schema)
+    if rows < 0 or size > GROUP_LIMIT:
+        raise DataError(
+            f"{path}: row group {index} has {rows:,} rows, of {size:,} bytes "
+            f"in memory, where {GROUP_LIMIT:,} are the most: write the file "
+            "with smaller row groups."
+        )
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:

@@ -427,6 +427,7 @@ def test_rows_are_counted_over_all_chunks(kinds, wrong):
     }
     more["history"] = pa.array(rows, LISTS)
     pq.write_table(pa.table(more), kinds / "valid.parquet", row_group_size=10)
+    seal(kinds)
     with pytest.raises(DataError, match="column 'history', row 73: "):
         data.load(kinds)
 

@@ -48,6 +48,10 @@ class PartitionedNormalization(DomainLayer):
     Returns:
         Tensor of shape `(batch, width)`.
 
+    Raises:
+        ValueError: `momentum` isn't between 0 and 1, or `epsilon` isn't
+            positive.
+
     Example:
     >>> layer = PartitionedNormalization(num_domains=2)
     >>> inputs, domain = np.array([[1.0], [3.0], [9.0]]), np.array([0, 0, 1])
@@ -241,5 +245,6 @@ class PartitionedNormalization(DomainLayer):
             (self.moving_variance, variance),
         ):
             new = keep * moving + (1.0 - keep) * batch
-            moving.assign(ops.where(moved, new, moving))
+            held = ops.convert_to_tensor(moving)
+            moving.assign(ops.where(moved, new, held))
         self.num_updates.assign(updates)
