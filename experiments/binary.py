@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
+from signal import SIGINT
 
 from absl import app
 from absl import flags
@@ -50,7 +51,9 @@ def run(main: Callable[[], None]) -> None:
         logging.set_verbosity(logging.WARNING)
         if len(argv) > 1:
             sys.exit(f"error: {argv[1]!r} is no flag; write --name=value.")
-        with errors_in_one_line():
+        from mlora_tf.stop_signals import StopSignals
+
+        with errors_in_one_line(), StopSignals():
             main()
 
     app.run(checked)
@@ -58,16 +61,22 @@ def run(main: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Ends the user's mistakes in one line on stderr and exit status 1."""
+    """Ends mistakes and signals in one line on stderr.
+
+    The exit status is 1, or that of a process that the signal has ended.
+    """
     from experiments.runs import RunError
     from mlora_tf.callbacks import TrainingError
+    from mlora_tf.cluster import ClusterError
     from mlora_tf.data import DataError
     from mlora_tf.recipes import RecipeError
     from mlora_tf.schema import SchemaError
+    from mlora_tf.stop_signals import Stopped
 
     try:
         yield
     except (
+        ClusterError,
         DataError,
         OSError,
         RecipeError,
@@ -76,5 +85,8 @@ def errors_in_one_line() -> Iterator[None]:
         TrainingError,
     ) as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from there.")
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Stopped) else Stopped(SIGINT)
+        more = "" if stopped.message else ": the same command goes on."
+        print(f"{stopped}{more}", file=sys.stderr, flush=True)
+        sys.exit(stopped.status)

@@ -13,6 +13,7 @@ version's folder.
 import pathlib
 import zipfile
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -44,8 +45,6 @@ def define_flags() -> None:
 
 def main() -> None:
     """Exports what the flags say."""
-    import keras
-
     from experiments.runs import RunError
     from mlora_tf import serving
     from mlora_tf.schema import Schema
@@ -59,7 +58,7 @@ def main() -> None:
         )
     schema = Schema.load(run / "schema.json")
     try:
-        model = keras.models.load_model(run / "model.keras")
+        model = loaded(run / "model.keras")
         version = serving.export(
             model,
             schema,
@@ -72,6 +71,22 @@ def main() -> None:
         (first, *_) = str(error).splitlines() or [type(error).__name__]
         raise RunError(f"{run} isn't exported: {first}") from None
     print(version)
+
+
+def loaded(path: pathlib.Path) -> Any:
+    """Reads a model, which may bring no code along.
+
+    Raises:
+        ValueError: It is damaged, or holds what isn't data alone.
+    """
+    import keras
+
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    # Keras raises whatever it meets in a file.
+    except Exception as error:
+        (first, *_) = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{path.name} can't be read: {first}") from None
 
 
 def chosen(

@@ -349,7 +349,7 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
     if finished.returncode:
         raise RuntimeError(f"{exported} isn't served:\n{finished.stderr}")
     served = np.array(json.loads(finished.stdout), np.float32)
-    model = keras.models.load_model(run / "model.keras")
+    model = keras.models.load_model(run / "model.keras", safe_mode=True)
     expected = Predictor(model)(rows.inputs)
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)

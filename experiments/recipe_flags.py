@@ -120,6 +120,9 @@ def define_recipe_flags() -> None:
     flags.DEFINE_enum("monitor", None, MONITORS, "Log to stop by.")
     flags.DEFINE_integer("patience", None, "Epochs without a new best.")
     flags.DEFINE_bool("rollback", None, "Undo epochs without a new best.")
+    flags.DEFINE_bool(
+        "stop_by_domain", None, "Each domain keeps its own best epoch."
+    )
     flags.DEFINE_integer("max_epochs", None, "The most epochs of a phase.")
     flags.DEFINE_float(
         "fresh_fraction", None, "Share of the rows kept for phase two."

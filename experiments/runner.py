@@ -5,14 +5,19 @@ import json
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
 from typing import Protocol
 
 from experiments.provenance import ROOT
-from experiments.runs import RunError
+from experiments.run_folder import RunError
+from experiments.run_folder import write
 from mlora_tf.data import load
+
+END_SECONDS = 10.0
+"""How long a run may take to save its state when all ends."""
 
 
 class Run(Protocol):
@@ -30,7 +35,8 @@ class Run(Protocol):
 class Runner:
     """Trains runs in processes of their own, several at a time.
 
-    Each has one thread. One that is finished isn't trained again.
+    Each has one thread. One that is finished isn't trained again. Where all
+    ends, by a failure or a signal, those under way save their state first.
 
     Args:
         data: The prepared folder.
@@ -43,6 +49,9 @@ class Runner:
         self.fingerprint = load(data).fingerprint
         self.folder = folder
         self.jobs = jobs
+        self._children: set[subprocess.Popen[str]] = set()
+        self._ending = False
+        self._lock = threading.Lock()
 
     def metrics(self, run: Run) -> dict[str, Any] | None:
         """A finished run's metrics; None if it isn't finished.
@@ -75,39 +84,68 @@ class Runner:
         """Trains those that aren't finished; a failure ends everything."""
         missing = [run for run in runs if self.metrics(run) is None]
         began = time.monotonic()
+        self._ending = False
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
             pending = [pool.submit(self._train, run) for run in missing]
-            for done, future in enumerate(
-                concurrent.futures.as_completed(pending), start=1
-            ):
-                try:
+            try:
+                for done, future in enumerate(
+                    concurrent.futures.as_completed(pending), start=1
+                ):
                     name = future.result()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-                left = (time.monotonic() - began) / done * (len(missing) - done)
-                print(
-                    f"{done}/{len(missing)} {name}, {left / 60:.0f} min left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                    left = (time.monotonic() - began) / done
+                    left *= len(missing) - done
+                    print(
+                        f"{done}/{len(missing)} {name}, {left / 60:.0f} min "
+                        "left",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._end()
+                raise
+
+    def _end(self) -> None:
+        """Lets the runs under way save their state, and ends them."""
+        with self._lock:
+            self._ending = True
+            children = list(self._children)
+        for child in children:
+            child.terminate()
+        deadline = time.monotonic() + END_SECONDS
+        for child in children:
+            try:
+                child.wait(max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                child.kill()
 
     def _flags_file(self, run: Run) -> pathlib.Path:
         return self.folder / f"{run.name}.flags.json"
 
     def _train(self, run: Run) -> str:
-        self._flags_file(run).write_text(json.dumps(run.flags), "utf-8")
-        finished = subprocess.run(
-            [
-                *(sys.executable, "-m", "experiments.train"),
-                *(f"--data={self.data}", f"--output={self.folder / run.name}"),
-                *("--threads=1", "--noexport", *run.flags),
-            ],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if finished.returncode:
-            raise RunError(f"{run.name} failed:\n{finished.stderr[-3000:]}")
+        write(self._flags_file(run), json.dumps(run.flags))
+        with self._lock:
+            if self._ending:
+                raise RunError(f"{run.name} wasn't started: all is ending.")
+            child = subprocess.Popen(
+                self._command(run),
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            self._children.add(child)
+        _, words = child.communicate()
+        with self._lock:
+            self._children.remove(child)
+        if child.returncode:
+            raise RunError(f"{run.name} failed:\n{words[-3000:]}")
         return run.name
+
+    def _command(self, run: Run) -> list[str]:
+        return [
+            *(sys.executable, "-m", "experiments.train"),
+            *(f"--data={self.data}", f"--output={self.folder / run.name}"),
+            *("--threads=1", "--noexport", *run.flags),
+        ]

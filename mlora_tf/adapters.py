@@ -40,6 +40,19 @@ def save_adapters(
         ValueError: There is no such domain, it is there twice or `domains` is
             empty; the model has no per-domain weights, or one isn't finite.
             Nothing has been written then.
+
+    Example:
+    >>> import tempfile
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_adapters(model, f"{folder}/it.npz", ["it"])
+    ...     load_adapters(model, f"{folder}/it.npz")
+    ('it',)
     """
     names = domain_names(model)
     if domains is not None:
@@ -97,6 +110,22 @@ def load_adapters(
         ValueError: The file isn't one of adapters, or not of this model's:
             the message names it and says what is wrong. Nothing of it has
             been loaded then.
+
+    Example:
+        What `it` learned, for a domain of another name:
+
+    >>> import tempfile
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> larger = add_domain(model, "pt")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_adapters(model, f"{folder}/it.npz", ["it"])
+    ...     load_adapters(larger, f"{folder}/it.npz", {"it": "pt"})
+    ('pt',)
     """
     adapters = adapter_file.read(path)
     places = _places(model, path, adapters.domains, domains)

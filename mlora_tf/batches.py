@@ -1,5 +1,6 @@
 """Shuffled training batches, from rows in memory or on disk."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 
 import numpy as np
@@ -52,6 +53,7 @@ class Batches:
             default a million, or 256 MiB.
 
     Attributes:
+        rows: Rows of a batch that are this worker's.
         epoch: The epoch that the next iterator over `dataset` yields.
         steps: Batches in an epoch.
         pass_steps: Batches in a pass over the rows.
@@ -122,7 +124,7 @@ class Batches:
         self.error: Exception | None = None
         self._shard = shard
         self._held: tuple[int, Iterator[Split]] | None = None
-        rows = batch_size // count
+        self.rows = rows = batch_size // count
         self._order: MemoryOrder | None = None
         if isinstance(split, StreamedSplit):
             window = None if window_rows is None else window_rows // count
@@ -150,14 +152,24 @@ class Batches:
             self._order = MemoryOrder(split.domain, batch_size, cutter, seed)
             self.pass_steps = self._order.pass_steps
         self.steps = epoch_steps or self.pass_steps
-        made = (
+        self._dataset = (
             self._streamed_dataset(split, rows)
             if isinstance(split, StreamedSplit)
             else self._memory_dataset(split, rows)
         )
-        self.dataset = made.apply(
-            tf.data.experimental.assert_cardinality(self.steps)
-        ).prefetch(tf.data.AUTOTUNE)
+        self.dataset = self.rest(0)
+
+    def rest(self, done: int) -> tf.data.Dataset:
+        """What `dataset` yields after the first batches of an epoch.
+
+        Args:
+            done: How many of them; fewer than `steps`.
+        """
+        return (
+            self._dataset(done)
+            .apply(tf.data.experimental.assert_cardinality(self.steps - done))
+            .prefetch(tf.data.AUTOTUNE)
+        )
 
     def order(self, epoch: int) -> np.ndarray:
         """The row numbers of an epoch's batches: `(steps, batch_size)`.
@@ -169,7 +181,21 @@ class Batches:
         start = epoch * self.steps
         return self._order.between(start, start + self.steps)
 
-    def _memory_dataset(self, split: Split, rows: int) -> tf.data.Dataset:
+    def domains(self, epoch: int, step: int) -> np.ndarray:
+        """The domain of each row of a batch; streamed, of this worker's rows.
+
+        Args:
+            epoch: The epoch, from 0.
+            step: The batch in it, from 0.
+        """
+        start = epoch * self.steps + step
+        if self._order is None:
+            return next(self._streamed.stream(start)).domain[0]
+        return self._order.domain[self._order.between(start, start + 1)[0]]
+
+    def _memory_dataset(
+        self, split: Split, rows: int
+    ) -> Callable[[int], tf.data.Dataset]:
         # The device placement keeps whole columns out of a GPU's memory.
         with tf.device("CPU:0"):
             columns = tf.nest.map_structure(
@@ -179,24 +205,27 @@ class Batches:
 
         domain = split.domain
 
-        def own_order() -> np.ndarray:
-            own = self.order(self.epoch)[:, first : first + rows]
+        def own_order(done: np.ndarray) -> np.ndarray:
+            own = self.order(self.epoch)[int(done) :, first : first + rows]
             return cutting.sorted_by_domain(own, domain)
 
-        def epoch_batches(_: tf.Tensor) -> tf.data.Dataset:
-            order = tf.numpy_function(own_order, [], tf.int64)
-            order.set_shape((self.steps, rows))
-            return tf.data.Dataset.from_tensor_slices(
-                tf.nest.map_structure(
-                    lambda column: tf.gather(column, order), columns
+        def after(done: int) -> tf.data.Dataset:
+            def epoch_batches(_: tf.Tensor) -> tf.data.Dataset:
+                order = tf.numpy_function(own_order, [done], tf.int64)
+                order.set_shape((self.steps - done, rows))
+                return tf.data.Dataset.from_tensor_slices(
+                    tf.nest.map_structure(
+                        lambda column: tf.gather(column, order), columns
+                    )
                 )
-            )
 
-        return tf.data.Dataset.from_tensors(0).flat_map(epoch_batches)
+            return tf.data.Dataset.from_tensors(0).flat_map(epoch_batches)
+
+        return after
 
     def _streamed_dataset(
         self, split: StreamedSplit, rows: int
-    ) -> tf.data.Dataset:
+    ) -> Callable[[int], tf.data.Dataset]:
         inputs = {
             feature.name: tf.TensorSpec(
                 (None, rows, *feature.shape), feature.dtype
@@ -205,29 +234,36 @@ class Batches:
         }
         inputs[DOMAIN] = tf.TensorSpec((None, rows), "int32")
         label = {"ctr": tf.TensorSpec((None, rows, 1), "float32")}
-        # Blocks of many batches: what Python does is once for each of those.
-        return tf.data.Dataset.from_generator(
-            self._blocks, output_signature=(inputs, label)
-        ).flat_map(lambda *block: tf.data.Dataset.from_tensor_slices(block))
 
-    def _blocks(self) -> Iterator[tuple[dict[str, np.ndarray], dict]]:
+        # Blocks of many batches: what Python does is once for each of those.
+        def after(done: int) -> tf.data.Dataset:
+            return tf.data.Dataset.from_generator(
+                lambda: self._blocks(done), output_signature=(inputs, label)
+            ).flat_map(lambda *block: tf.data.Dataset.from_tensor_slices(block))
+
+        return after
+
+    def _blocks(
+        self, done: int
+    ) -> Iterator[tuple[dict[str, np.ndarray], dict]]:
         """An epoch's batches, several at a time."""
         try:
-            for block in self._epoch():
+            for block in self._epoch(done):
                 yield block.inputs, {"ctr": block.label[..., None]}
         except Exception as error:
             self.error = error
             raise
 
-    def _epoch(self) -> Iterator[Split]:
-        """Goes on where the epoch before has stopped, or starts anew."""
-        start = self.epoch * self.steps
+    def _epoch(self, done: int) -> Iterator[Split]:
+        """Goes on where the batches before have stopped, or starts anew."""
+        start = self.epoch * self.steps + done
         held, self._held = self._held, None
         if held is not None and held[0] == start:
             stream = held[1]
         else:
             stream = self._streamed.stream(start)
-        left = self.steps
+        left = self.steps - done
+        stop = start + left
         while left:
             block = next(stream)
             if len(block) > left:
@@ -237,7 +273,7 @@ class Batches:
             left -= len(block)
             if not left:
                 # Before the last block: nothing may be asked for after it.
-                self._held = (start + self.steps, stream)
+                self._held = (stop, stream)
             yield block
 
 

@@ -13,11 +13,17 @@ from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import score_split
 from mlora_tf.schema import Schema
 from mlora_tf.split import Split
+from mlora_tf.stop_signals import StopSignals
 from mlora_tf.streaming import StreamedSplit
+from mlora_tf.workers import Workers
 
 
 class TrainingError(RuntimeError):
     """Training can't go on: says why, and what to do."""
+
+
+class DivergedError(TrainingError):
+    """A number of training isn't finite any more: says which, and when."""
 
 
 class EpochOrder(keras.callbacks.Callback):
@@ -43,36 +49,55 @@ class ExactEvaluation(keras.callbacks.Callback):
     each domain that has an AUC, `val_auc_<domain>`; besides, `train_seconds`
     and `val_seconds`. Put it before callbacks that read them.
 
+    Where several workers train, each scores a part of the rows, and all get
+    the chief's logs: what they decide by them, such as to stop, is the same.
+
     Args:
         split: The rows to evaluate, in memory or streamed.
         schema: Names the domains.
+        stop: Signals that end it at once, even where they are held.
+
+    Attributes:
+        spent: Seconds that training spent on the coming epoch before it was
+            stopped in its midst.
     """
 
-    def __init__(self, split: Split | StreamedSplit, schema: Schema) -> None:
+    def __init__(
+        self,
+        split: Split | StreamedSplit,
+        schema: Schema,
+        stop: StopSignals | None = None,
+    ) -> None:
         super().__init__()
         self.split = split
         self.schema = schema
+        self.stop = stop or StopSignals()
+        self.spent = 0.0
         self._predictor: Predictor | None = None
         self._began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - self.spent
+        self.spent = 0.0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds the split's metrics to the logs."""
         trained = time.perf_counter()
         if self._predictor is None:
             self._predictor = Predictor(self.model)
-        scored = score_split(self._predictor, self.split)
-        if not np.isfinite(scored.score).all():
-            raise TrainingError(
-                f"training diverged in epoch {epoch + 1}: predictions are not "
-                "finite. Lower the learning rate."
+        workers = Workers(self.model.distribute_strategy)
+        # It may take long, and leaves the model as it is.
+        with self.stop.at_once():
+            scored = score_split(self._predictor, self.split, workers=workers)
+            if not np.isfinite(scored.score).all():
+                raise DivergedError(
+                    f"training diverged in epoch {epoch + 1}: predictions are "
+                    "not finite."
+                )
+            result = evaluate(
+                scored.label, scored.score, scored.domain, self.schema.domains
             )
-        result = evaluate(
-            scored.label, scored.score, scored.domain, self.schema.domains
-        )
         logs.update(
             val_wauc=result.wauc,
             val_macro_auc=result.macro_auc,
@@ -84,6 +109,12 @@ class ExactEvaluation(keras.callbacks.Callback):
                 logs[f"val_auc_{domain.name}"] = domain.auc
         logs["train_seconds"] = trained - self._began
         logs["val_seconds"] = time.perf_counter() - trained
+        if workers.count > 1:
+            logs.update(workers.from_chief(lambda: _floats(logs)))
+
+
+def _floats(logs: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in logs.items()}
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -100,6 +131,9 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             training goes on from the best weights: what MLoRA's published
             code does. The optimizer's moments are not rolled back there.
     """
+
+    best: float | None
+    wait: int
 
     def __init__(
         self,

@@ -51,6 +51,21 @@ def add_domain(
         ValueError: The name isn't a new one, there is no such domain to start
             from, or "mean" is one; or the model has no per-domain weight to
             grow, or a layer that all its domains pass through.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> larger = add_domain(model, "pt", init_from="it")
+    >>> domain_names(larger)
+    ('fr', 'it', 'pt')
+    >>> rows = {"item": np.array([1, 1]), "domain": np.array([1, 2])}
+    >>> it, pt = larger(rows)["ctr"].numpy()
+    >>> bool(it == pt)
+    True
     """
     names = domain_names(model)
     _check_new(model, name)
@@ -100,6 +115,16 @@ def remove_domain(model: keras.Model, name: str) -> keras.Model:
     Raises:
         ValueError: There is no such domain or no other, or the model has no
             per-domain weight, or a layer that all its domains pass through.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> domain_names(remove_domain(model, "fr"))
+    ('it',)
     """
     names, index = domain_names(model), domain_index(model, name)
     if len(names) == 1:
@@ -131,6 +156,16 @@ def rename_domain(model: keras.Model, old: str, new: str) -> keras.Model:
 
     Raises:
         ValueError: There is no such domain, or the name isn't a new one.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> domain_names(rename_domain(model, "it", "italy"))
+    ('fr', 'italy')
     """
     index, names = domain_index(model, old), list(domain_names(model))
     _check_new(model, new)

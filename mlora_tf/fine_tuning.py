@@ -45,6 +45,17 @@ def train_only(
     Raises:
         ValueError: There is no such domain, or nothing is its own. Nothing
             has changed then.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> train_only(model, "it")
+    >>> sorted({weight.name for weight in model.trainable_weights})
+    ['embeddings', 'lora_bias', 'lora_kernel_a', 'lora_kernel_b']
     """
     index = domain_index(model, name)
     rows: dict[int, tuple[int, int]] = {}

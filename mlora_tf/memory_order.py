@@ -17,6 +17,7 @@ class MemoryOrder:
         seed: Seed of the order.
 
     Attributes:
+        domain: Each row's domain.
         pass_steps: Batches in a pass.
 
     Example:
@@ -34,7 +35,7 @@ class MemoryOrder:
         cutter: Cutter | None,
         seed: int,
     ) -> None:
-        self._domain = domain
+        self.domain = domain
         self._batch_size = batch_size
         self._cutter = cutter
         self._seed = seed
@@ -81,10 +82,10 @@ class MemoryOrder:
             return self._sequential(rng)
         window = Window(
             carried=0,
-            rows=len(self._domain),
+            rows=len(self.domain),
             steps=self.pass_steps,
             last=True,
-            domain=self._domain,
+            domain=self.domain,
         )
         return self._cutter.cut(window, rng)[0]
 

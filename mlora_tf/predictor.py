@@ -14,6 +14,7 @@ from mlora_tf.schema import DOMAIN
 from mlora_tf.schema import Schema
 from mlora_tf.split import Split
 from mlora_tf.streaming import StreamedSplit
+from mlora_tf.workers import Workers
 
 
 class Predictor:
@@ -97,6 +98,7 @@ def score_split(
     split: Split | StreamedSplit,
     *,
     user_feature: str | None = None,
+    workers: Workers | None = None,
 ) -> Scored:
     """Scores a split, block by block: no other column of it is kept.
 
@@ -105,7 +107,11 @@ def score_split(
         split: The rows, in memory or streamed.
         user_feature: The feature that tells whose click it is; None leaves
             it out.
+        workers: Each scores a part of the rows, and all get all scores, in
+            the order of the rows. None scores all of them here.
     """
+    if workers is not None and workers.count > 1:
+        split = _part(split, workers)
     columns: dict[str, list[np.ndarray]] = {
         "label": [np.empty(0, np.int8)],
         "score": [np.empty(0, np.float32)],
@@ -121,9 +127,19 @@ def score_split(
             columns["users"].append(block.inputs[user_feature])
     if not columns.get("users", True):
         columns["users"] = [np.empty(0, np.int32)]
-    return Scored(
-        **{name: np.concatenate(parts) for name, parts in columns.items()}
-    )
+    scored = {name: np.concatenate(parts) for name, parts in columns.items()}
+    if workers is not None:
+        scored = {name: workers.gather(part) for name, part in scored.items()}
+    return Scored(**scored)
+
+
+def _part(
+    split: Split | StreamedSplit, workers: Workers
+) -> Split | StreamedSplit:
+    """This worker's rows, or row groups: parts follow one another."""
+    if isinstance(split, StreamedSplit):
+        return split.subset(workers.part(len(split.groups)))
+    return split.take(np.array(workers.part(len(split)), np.int64))
 
 
 def evaluate_split(
@@ -132,6 +148,7 @@ def evaluate_split(
     schema: Schema,
     *,
     user_feature: str | None = None,
+    workers: Workers | None = None,
 ) -> Evaluation:
     """Scores a split and evaluates it exactly, per domain and overall.
 
@@ -141,8 +158,11 @@ def evaluate_split(
         schema: Names the domains.
         user_feature: The feature that tells whose click it is, for the
             user-weighted AUC (STAR, eq. 9); None leaves it out.
+        workers: As in `score_split`.
     """
-    scored = score_split(predictor, split, user_feature=user_feature)
+    scored = score_split(
+        predictor, split, user_feature=user_feature, workers=workers
+    )
     return evaluate(
         scored.label,
         scored.score,

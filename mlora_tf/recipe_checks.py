@@ -183,6 +183,15 @@ def _check_schedule(recipe: Recipe) -> None:
             f"pretrained shared one: {EXTENDS_SHARED}. "
             f"Received: tower={recipe.tower!r}"
         )
+    if recipe.stop_by_domain and (
+        not two_phase or recipe.control not in ("none", "bias_only")
+    ):
+        raise RecipeError(
+            "stop_by_domain is about adapters on a frozen base, one a domain: "
+            "it needs schedule='two_phase' and control='none' or 'bias_only'. "
+            f"Received: schedule={recipe.schedule!r}, "
+            f"control={recipe.control!r}"
+        )
     if recipe.fresh_fraction and not two_phase:
         raise RecipeError(
             "fresh_fraction keeps rows for a second phase and needs "

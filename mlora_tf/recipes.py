@@ -62,6 +62,9 @@ class Recipe:
         monitor: The log that early stopping maximises.
         patience: Epochs without a new best before a phase stops.
         rollback: See `callbacks.EarlyStopping`.
+        stop_by_domain: Whether in phase two each domain keeps the adapters of
+            its own best epoch, its base's where none is better; see
+            `domain_stopping.DomainEarlyStopping`.
         max_epochs: The most epochs of a phase.
         fresh_fraction: The share of the training rows that phase one doesn't
             see and phase two trains on; 0 trains both phases on all rows.
@@ -103,6 +106,7 @@ class Recipe:
     monitor: str = "val_wauc"
     patience: int = 5
     rollback: bool = False
+    stop_by_domain: bool = False
     max_epochs: int = 100
     fresh_fraction: float = 0.0
     seed: int = 0

@@ -52,6 +52,10 @@ class StreamingWAUC(keras.metrics.Metric):
             `(batch, 2)`. float32 or float64, under a mixed policy too.
         sample_weight: Optional weights, `(batch,)` or `(batch, 1)`.
 
+    Raises:
+        ValueError: `num_domains` or `bins` is too small, or `y_pred` is of
+            another shape or dtype.
+
     Example:
         A metric sees no inputs, so a compiled model carries the domain out
         beside its prediction, as one more output without a loss:

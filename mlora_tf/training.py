@@ -1,11 +1,8 @@
 """Trains a recipe on a click log: joint or in two phases, resumable."""
 
-import contextlib
-import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,49 +10,34 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mlora_tf import callbacks
-from mlora_tf.batches import Batches
 from mlora_tf.data import ClickLog
 from mlora_tf.data import DataError
 from mlora_tf.data import Split
 from mlora_tf.data import StreamedSplit
-from mlora_tf.layers.domain_ops import pure_batches
 from mlora_tf.models import build_model
-from mlora_tf.optimizers import Adam
-from mlora_tf.optimizers import LazyAdam
+from mlora_tf.phases import OPTIMIZERS
+from mlora_tf.phases import STEPS_PER_EXECUTION
+from mlora_tf.phases import Phase
+from mlora_tf.phases import fit_phase
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
+from mlora_tf.stop_signals import StopSignals
 from mlora_tf.towers import EXTENDS_SHARED
-from mlora_tf.training_state import TrainingState
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
+from mlora_tf.workers import Workers
 
-STEPS_PER_EXECUTION = 32
-"""Training steps per call into TensorFlow: fewer returns to Python."""
-
-OPTIMIZERS = {"adam": Adam, "lazy_adam": LazyAdam}
+__all__ = [
+    "OPTIMIZERS",
+    "STEPS_PER_EXECUTION",
+    "Phase",
+    "build",
+    "fit_phase",
+    "phase_rows",
+    "train",
+]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """A finished phase of training.
-
-    Attributes:
-        name: "joint", "pretrain", "adapters" or "train_on".
-        model: The model with its best weights.
-        best: The monitored score of those weights on the validation split.
-        best_epoch: The epoch that they are from; -1 where no epoch beat the
-            start.
-        history: The logs of each epoch, in order.
-    """
-
-    name: str
-    model: keras.Model
-    best: float
-    best_epoch: int
-    history: list[dict[str, float]]
 
 
 def train(
@@ -67,8 +49,13 @@ def train(
     phase_callbacks: Callable[
         [str, int], Sequence[keras.callbacks.Callback]
     ] = lambda phase, steps: (),
+    stop: StopSignals | None = None,
 ) -> list[Phase]:
     """Trains a recipe; called again after a crash, it goes on.
+
+    Under a `MultiWorkerMirroredStrategy` every worker calls it, with the same
+    data and recipe, and gets the same phases; the chief alone reads and writes
+    the state.
 
     Args:
         log: The data.
@@ -77,6 +64,8 @@ def train(
         state_folder: Holds one file of state per phase.
         phase_callbacks: Makes more callbacks for a phase from its name and
             its steps per epoch.
+        stop: Signals that end training once its state is saved; None leaves
+            them to others.
 
     Returns:
         The phases, in order; the last one's model is the result.
@@ -88,6 +77,9 @@ def train(
             streamed rows can't be used.
         TrainingError: The state is damaged or another run's, or training
             diverged.
+        ClusterError: A worker was lost, or the workers have other data or
+            recipes.
+        Stopped: A signal came; the state is saved.
     """
     replicas = strategy.num_replicas_in_sync
     if recipe.batch_size % replicas:
@@ -97,7 +89,11 @@ def train(
         )
     _check_reading(log, recipe)
     _check_validation(log)
-    state_folder.mkdir(parents=True, exist_ok=True)
+    workers = Workers(strategy)
+    workers.check_same("recipe", recipe.to_dict())
+    workers.check_same("data", [log.fingerprint, log.reading])
+    if workers.is_chief:
+        state_folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     # All models are made before anything trains: what they draw then doesn't
     # depend on whether a phase has just trained or was finished before.
@@ -121,6 +117,7 @@ def train(
             strategy,
             state=state_folder / f"{name}.npz",
             make_callbacks=phase_callbacks,
+            stop=stop,
             **kwargs,
         )
 
@@ -138,7 +135,22 @@ def train(
     else:
         name = "adapters"
         freeze_backbone(final)
-    return [pretrained, fit(name, final, second, start=pretrained.best)]
+    by_domain = None
+    if recipe.stop_by_domain:
+        best = pretrained.history[pretrained.best_epoch]
+        by_domain = {
+            domain: best[f"val_auc_{domain}"]
+            for domain in log.schema.domains
+            if f"val_auc_{domain}" in best
+        }
+    adapted = fit(
+        name,
+        final,
+        second,
+        start=pretrained.best,
+        start_by_domain=by_domain,
+    )
+    return [pretrained, adapted]
 
 
 def build(
@@ -180,95 +192,6 @@ def _build(log: ClickLog, recipe: Recipe, tower: str) -> keras.Model:
     )
 
 
-def fit_phase(
-    name: str,
-    model: keras.Model,
-    rows: Split | StreamedSplit,
-    log: ClickLog,
-    recipe: Recipe,
-    strategy: tf.distribute.Strategy,
-    *,
-    state: pathlib.Path,
-    make_callbacks: Callable[[str, int], Sequence[keras.callbacks.Callback]],
-    start: float | None = None,
-) -> Phase:
-    """Compiles and fits a model until early stopping, or goes on with it.
-
-    Args:
-        name: The phase's name.
-        model: The model, made in the strategy's scope.
-        rows: The rows to train on.
-        log: The data, for its validation split.
-        recipe: The optimizer, the batches and the early stopping.
-        strategy: Where to train.
-        state: The file of the phase's state.
-        make_callbacks: Makes more callbacks from the phase's name and steps.
-        start: The score that the model already has, to be beaten.
-    """
-    batches = Batches(
-        rows,
-        recipe.batch_size,
-        mode=recipe.batches,
-        domain_sampling=recipe.domain_sampling,
-        window_rows=recipe.window_rows,
-        epoch_steps=recipe.epoch_steps,
-        seed=recipe.seed,
-        num_domains=log.schema.num_domains,
-    )
-    with strategy.scope():
-        _compile(model, recipe)
-    stopping = callbacks.EarlyStopping(
-        recipe.monitor,
-        recipe.patience,
-        start=start,
-        rollback=recipe.rollback,
-    )
-    saver = TrainingState(
-        state,
-        stopping,
-        {
-            "recipe": recipe.to_dict(),
-            "data": log.fingerprint,
-            "reading": log.reading,
-        },
-    )
-    with strategy.scope():
-        first_epoch = saver.restore(model)
-    if not saver.finished:
-        # Keras may look at a batch before the first epoch begins.
-        batches.epoch = first_epoch
-        pure = recipe.batches == "per_domain"
-        with pure_batches(pure), _clear_errors(batches):
-            model.fit(
-                batches.dataset,
-                epochs=recipe.max_epochs,
-                initial_epoch=first_epoch,
-                shuffle=False,  # the batches are shuffled already
-                verbose=0,
-                callbacks=[
-                    callbacks.EpochOrder(batches),
-                    callbacks.ExactEvaluation(log.valid, log.schema),
-                    stopping,
-                    *make_callbacks(name, batches.steps),
-                    saver,
-                ],
-            )
-    return Phase(
-        name, model, saver.best, saver.best_epoch, history=saver.history
-    )
-
-
-@contextlib.contextmanager
-def _clear_errors(batches: Batches) -> Iterator[None]:
-    """Raises what stopped the batches, which TensorFlow wraps in its own."""
-    try:
-        yield
-    except tf.errors.OpError:
-        if batches.error is None:
-            raise
-        raise batches.error from None
-
-
 def _check_reading(log: ClickLog, recipe: Recipe) -> None:
     """Raises unless the rows can be read in the order of the recipe."""
     sequential = (recipe.batches, recipe.domain_sampling) == (
@@ -293,20 +216,6 @@ def _check_validation(log: ClickLog) -> None:
             "no domain has both clicks and other rows in the validation "
             "split: without an AUC there, early stopping can't choose."
         )
-
-
-def _compile(model: keras.Model, recipe: Recipe) -> None:
-    model.compile(
-        optimizer=OPTIMIZERS[recipe.optimizer](
-            recipe.learning_rate, epsilon=recipe.adam_epsilon
-        ),
-        loss={"ctr": keras.losses.BinaryCrossentropy()},
-        steps_per_execution=STEPS_PER_EXECUTION,
-        # "auto" would compile on one GPU and not on two.
-        jit_compile=False,
-    )
-    # Made here, in scope, so that a saved state finds its variables.
-    model.optimizer.build(model.trainable_variables)
 
 
 def phase_rows(

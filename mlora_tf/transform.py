@@ -59,6 +59,20 @@ def freeze_backbone(model: keras.Model) -> None:
     Raises:
         ValueError: The model has no per-domain weight, so that nothing would
             be left to train.
+
+    Args:
+        model: The model; it is changed in place.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> freeze_backbone(model)
+    >>> sorted({weight.name for weight in model.trainable_weights})
+    ['lora_bias', 'lora_kernel_a', 'lora_kernel_b']
     """
     adapters = {
         id(variable)
@@ -93,7 +107,18 @@ def freeze_all_but(model: keras.Model, kept: set[int]) -> None:
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Lets every weight train again; compile the model after it."""
+    """Lets every weight train again; compile the model after it.
+
+    Args:
+        model: The model; it is changed in place.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.layers[0].trainable = False
+    >>> unfreeze(model)
+    >>> len(model.trainable_weights)
+    2
+    """
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, EmbeddingTable):
             layer.trainable_rows = None
@@ -126,6 +151,19 @@ def initialize_from(
         ValueError: A weight of `source` has no place in `model` (unless
             `partly`), or another shape there, or two weights of one model
             have the same path. Nothing has been copied then.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> base = build_model(schema, tower="shared", hidden_units=[8])
+    >>> initialize_from(model, base)
+    >>> rows = {"item": np.array([1]), "domain": np.array([0])}
+    >>> bool(model(rows)["ctr"][0] == base(rows)["ctr"][0])
+    True
     """
     places, given = _by_path(model), _by_path(source)
     copied = [
@@ -180,6 +218,15 @@ def domain_names(model: keras.Model) -> tuple[str, ...]:
 
     Raises:
         ValueError: The model has no `DomainIds`, or several.
+
+    Args:
+        model: A model from `build_model` or `adapt`.
+
+    Example:
+    >>> domain = keras.Input((), dtype="int32", name="domain")
+    >>> ids = DomainIds(["fr", "it"])(domain)
+    >>> domain_names(keras.Model(domain, ids))
+    ('fr', 'it')
     """
     found = [
         layer

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
 
+from mlora_tf import durable
+
 _ASIDE = ".export-"
 
 
@@ -46,7 +48,10 @@ def publish(
         try:
             write(aside)
             aside.chmod(0o755)
-            return _rename(aside, folder)
+            durable.sync_tree(aside)
+            version = _rename(aside, folder)
+            durable.sync_folder(folder)
+            return version
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise

@@ -105,6 +105,18 @@ def grow_vocabulary(
         ValueError: The schema's features or domains aren't the model's, a
             vocabulary is shorter than it was, or vectors are missing or not
             the old ones in the old rows.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> schema = extend_vocabulary(schema, "item", ["nib"])
+    >>> larger = grow_vocabulary(model, schema)
+    >>> tuple(larger.get_layer("embedding.item").embeddings.shape)
+    (4, 8)
     """
     sizes = _sizes(model, schema)
     filled = _vectors(model, sizes, dict(vectors or {}))

@@ -35,6 +35,15 @@ from mlora_tf.towers import TOWERS
         ({"control": "train_on"}, "schedule='two_phase' and tower='shared'"),
         ({"tower": "shared", "schedule": "two_phase"}, "no adapters"),
         ({"fresh_fraction": 0.5}, "needs schedule='two_phase'"),
+        ({"stop_by_domain": True}, "needs schedule='two_phase'"),
+        (
+            {
+                "stop_by_domain": True,
+                "schedule": "two_phase",
+                "control": "shared_adapter",
+            },
+            "one a domain.*control='shared_adapter'",
+        ),
         ({"fresh_fraction": 1.0, "schedule": "two_phase"}, r"\[0, 1\)"),
         ({"monitor": "val_wuac"}, "monitor must be one of"),
         ({"dropout": 1.0}, "dropout"),

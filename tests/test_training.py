@@ -17,6 +17,8 @@ from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.callbacks import TrainingError
 from mlora_tf.layers import domain_ops
 from mlora_tf.optimizers import LazyAdam
+from mlora_tf.predictor import Predictor
+from mlora_tf.predictor import evaluate_split
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 from mlora_tf.towers import EXTENDS_SHARED
@@ -71,6 +73,34 @@ def test_phase_two_trains_the_adapters_alone(log, tmp_path, two_replicas):
 def test_phase_two_is_never_worse_on_the_validation_rows(log, tmp_path):
     pretrained, adapted = train(log, tmp_path, schedule="two_phase")
     assert adapted.best >= pretrained.best
+
+
+def by_domain(log, model):
+    """Each domain's validation AUC, and the WAUC."""
+    result = evaluate_split(Predictor(model), log.valid, log.schema)
+    return {one.name: one.auc for one in result.domains}, result.wauc
+
+
+def test_each_domain_can_have_its_own_best_epoch(log, tmp_path):
+    changes = {
+        "schedule": "two_phase",
+        "learning_rate": 1e-2,
+        "max_epochs": 6,
+        "patience": 6,
+    }
+    base, together = train(log, tmp_path / "one", **changes)
+    pretrained, adapted = train(
+        log, tmp_path / "own", stop_by_domain=True, **changes
+    )
+    before, wauc = by_domain(log, base.model)
+    assert by_domain(log, pretrained.model) == (before, wauc)
+    after, best = by_domain(log, adapted.model)
+    # Its epochs are those of one best epoch for all; each has its own best.
+    for name, auc in after.items():
+        epochs = [logs[f"val_auc_{name}"] for logs in adapted.history]
+        assert auc == pytest.approx(max([before[name], *epochs]), abs=1e-9)
+    assert best == pytest.approx(adapted.best)
+    assert best >= together.best
 
 
 def test_two_phases_on_the_same_rows_warn(log, tmp_path, caplog):
@@ -461,7 +491,7 @@ def test_steps_on_batches_of_one_domain_fetch_no_other(
 
 def test_a_diverging_run_says_so_and_keeps_its_state(log, tmp_path):
     train(log, tmp_path / "fine", max_epochs=1)
-    with pytest.raises(TrainingError, match=r"diverged in epoch 1.*rate"):
+    with pytest.raises(TrainingError, match=r"isn't finite.*epoch 1.*rate"):
         train(log, tmp_path / "wild", learning_rate=1e30)
     assert not (tmp_path / "wild" / "joint.npz").exists()
 

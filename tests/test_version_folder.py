@@ -9,11 +9,13 @@ from mlora_tf import version_folder
 from mlora_tf.version_folder import publish
 from mlora_tf.version_folder import versions
 
-# The module without the package, which would load TensorFlow.
+# The module without the package's own, which would load TensorFlow.
 PUBLISHER = f"""
-import pathlib, sys, time
-sys.path.insert(0, {str(pathlib.Path(version_folder.__file__).parent)!r})
-import version_folder
+import pathlib, sys, time, types
+package = types.ModuleType("mlora_tf")
+package.__path__ = [{str(pathlib.Path(version_folder.__file__).parent)!r}]
+sys.modules["mlora_tf"] = package
+from mlora_tf import version_folder
 
 def write(aside):
     (aside / "content").write_text(sys.argv[2])

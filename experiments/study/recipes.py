@@ -58,7 +58,9 @@ def two_phase(
     """Adapters on a frozen base: the base is the one that tables report.
 
     All that the base has, the first phase has too: its weights, order,
-    dropout and stopping are those of the base alone, to the last bit.
+    dropout and stopping are those of the base alone, to the last bit. With
+    "tuned" each domain keeps its own best epoch, so that none is worse than
+    the base in validation.
     """
     adapters = recipe(name, data, backbone, "mlora")
     return dataclasses.replace(
@@ -68,6 +70,7 @@ def two_phase(
         temperature=adapters.temperature,
         lora_bias=adapters.lora_bias,
         tower_options=adapters.tower_options,
+        stop_by_domain=name == "tuned",
         **changes,
     )
 

@@ -42,6 +42,10 @@ class AttentionPooling(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, dim)`.
 
+    Raises:
+        ValueError: A width isn't a positive integer, or the query's and the
+            keys' shapes don't go together.
+
     Example:
     >>> query, keys = keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 4))
     >>> mask = keras.ops.arange(5)[None] < keras.ops.array([[3], [0]])

@@ -33,6 +33,9 @@ class BilinearInteraction(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, pairs, dim)`, in the order (0, 1), (0, 2), ...
 
+    Raises:
+        ValueError: There is no such `bilinear_type`.
+
     Example:
     >>> tuple(BilinearInteraction("each")(keras.ops.ones((2, 4, 8))).shape)
     (2, 6, 8)

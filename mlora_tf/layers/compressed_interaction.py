@@ -38,6 +38,10 @@ class CompressedInteraction(keras.layers.Layer):
         Tensor of shape `(batch, maps)`, with the maps of all layers that go
         to the output.
 
+    Raises:
+        ValueError: `sizes` aren't positive integers, or a layer's but the last
+            can't be split in halves and must be.
+
     Example:
     >>> layer = CompressedInteraction((6, 4))
     >>> tuple(layer(keras.ops.ones((2, 3, 8))).shape)

@@ -34,6 +34,10 @@ class CrossNetwork(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, width)`.
 
+    Raises:
+        ValueError: `num_layers` isn't a positive integer, or there is no such
+            `parameterization`.
+
     Example:
     >>> tuple(CrossNetwork(3, "matrix")(keras.ops.ones((2, 24))).shape)
     (2, 24)

@@ -25,6 +25,9 @@ class CrossStitch(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, networks, units)`.
 
+    Raises:
+        ValueError: `self_weight` isn't a number from 0 to 1.
+
     Example:
     >>> layer = CrossStitch(0.75)
     >>> layer(np.array([[[1.0, 1.0], [0.0, 2.0]]])).numpy().tolist()

@@ -36,6 +36,9 @@ class DomainDense(DomainLayer):
         Tensor of shape `(batch, units)`. Between two such layers a
         gradient in it is None: take it in `tf.identity` of it.
 
+    Raises:
+        ValueError: `units` or `num_domains` isn't a positive integer.
+
     Example:
     >>> layer = DomainDense(4, num_domains=3)
     >>> inputs, domain = keras.ops.ones((2, 5)), keras.ops.array([0, 2])

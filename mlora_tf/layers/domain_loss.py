@@ -8,6 +8,8 @@ from keras import ops
 from mlora_tf.layers import domain_ops
 from mlora_tf.layers.arguments import check_integer
 from mlora_tf.layers.arguments import check_weight
+from mlora_tf.layers.replicas import own_loss
+from mlora_tf.layers.replicas import own_losses
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -88,8 +90,11 @@ class DomainLoss(keras.layers.Layer):
             # Not ops.mean: a batch may have no row.
             rows = ops.maximum(ops.shape(losses)[0], 1)
             mean = ops.sum(losses) / ops.cast(rows, losses.dtype)
-            self.add_loss(self.weight * mean)
+            self.add_loss(own_loss(self.weight * mean))
         return inputs
+
+    def _get_own_losses(self) -> list[Any]:
+        return own_losses(super()._get_own_losses())
 
     def compute_output_shape(
         self,

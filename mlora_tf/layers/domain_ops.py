@@ -107,6 +107,13 @@ def pure_batches(pure: bool = True) -> Iterator[None]:
 
     Args:
         pure: False takes it back, for graphs that are for any batch.
+
+    Example:
+    >>> layer = mlora_tf.MLoRADense(4, num_domains=3)
+    >>> with pure_batches():
+    ...     outputs = layer(np.ones((2, 5)), np.array([1, 1]))
+    >>> tuple(outputs.shape)
+    (2, 4)
     """
     global _assumed_pure
     before, _assumed_pure = _assumed_pure, pure

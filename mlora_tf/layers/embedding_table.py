@@ -11,6 +11,8 @@ from mlora_tf.layers.arguments import check_integer
 from mlora_tf.layers.arguments import check_weight
 from mlora_tf.layers.replicas import gather_over_replicas
 from mlora_tf.layers.replicas import num_replicas
+from mlora_tf.layers.replicas import own_loss
+from mlora_tf.layers.replicas import own_losses
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -44,8 +46,7 @@ class EmbeddingTable(keras.layers.Layer):
       a table that features share is, penalizes the rows of each call; and
       padding that looks up row 0 is a look-up of it.
 
-    On several replicas the gradient is that of one, but `fit` reports a loss
-    with some penalties twice: Keras keeps all replicas' in one list.
+    On several replicas the gradient and the loss are those of one.
 
     Where `trainable_rows` says so, a part of the rows trains and the others
     are frozen: they have no gradient, and no penalty counts them. Nor
@@ -152,7 +153,8 @@ class EmbeddingTable(keras.layers.Layer):
             rows = ops.where(own, rows, ops.stop_gradient(rows))
         if training and self.batch_l2 and self.embeddings.trainable:
             counted = rows if own is None else ops.where(own, rows, 0.0)
-            self.add_loss(self.batch_l2 * _squares_of_distinct(counted, ids))
+            penalty = self.batch_l2 * _squares_of_distinct(counted, ids)
+            self.add_loss(own_loss(penalty))
         return ops.cast(rows, self.compute_dtype)
 
     def compute_output_shape(
@@ -176,6 +178,9 @@ class EmbeddingTable(keras.layers.Layer):
             "batch_l2": self.batch_l2,
             "trainable_rows": self.trainable_rows and list(self.trainable_rows),
         }
+
+    def _get_own_losses(self) -> list[Any]:
+        return own_losses(super()._get_own_losses())
 
     def _penalty(self, embeddings: Any) -> Any:
         """The regularizer's, of the rows that train."""

@@ -39,6 +39,9 @@ class ExtractionLevel(keras.layers.Layer):
         `y_d` of shape `(batch, num_domains, units)` and `y_s` of shape
         `(batch, units)`.
 
+    Raises:
+        ValueError: A number isn't a positive integer.
+
     Example:
     >>> own, shared = ExtractionLevel(3, 8)(np.ones((2, 5)), np.ones((2, 5)))
     >>> tuple(own.shape), tuple(shared.shape)

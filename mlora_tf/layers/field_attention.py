@@ -35,6 +35,9 @@ class FieldAttention(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, fields, num_heads * head_size)`.
 
+    Raises:
+        ValueError: `num_heads` or `head_size` isn't a positive integer.
+
     Example:
     >>> layer = FieldAttention(num_heads=2, head_size=6)
     >>> tuple(layer(keras.ops.ones((2, 3, 8))).shape)

@@ -27,6 +27,9 @@ class GradientReversal(keras.layers.Layer):
     Returns:
         The inputs.
 
+    Raises:
+        ValueError: `weight` isn't a number of at least 0.
+
     Example:
     >>> GradientReversal(0.1)(np.array([1.0, -2.0])).numpy().tolist()
     [1.0, -2.0]

@@ -42,6 +42,10 @@ class InterestEvolution(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, units)`.
 
+    Raises:
+        ValueError: `units` isn't a positive integer, or the keys aren't of
+            rank 3.
+
     Example:
     >>> query, keys = keras.ops.ones((2, 4)), keras.ops.ones((2, 5, 4))
     >>> mask = keras.ops.arange(5)[None] < keras.ops.array([[3], [0]])

@@ -55,6 +55,10 @@ class MLoRADense(DomainLayer):
         Tensor of shape `(batch, units)`. Between two such layers a
         gradient in it is None: take it in `tf.identity` of it.
 
+    Raises:
+        ValueError: An argument isn't in its range, or not even rank 1 fits
+            into `max_adapter_params`.
+
     Example:
     >>> layer = MLoRADense(4, num_domains=3, rank=2, activation="relu")
     >>> inputs, domain = keras.ops.ones((2, 5)), keras.ops.array([0, 2])

@@ -35,6 +35,9 @@ class OuterProduct(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, pairs)`, in the order (0, 1), (0, 2), ...
 
+    Raises:
+        ValueError: There is no such `kernel_type`.
+
     Example:
     >>> tuple(OuterProduct("vector")(keras.ops.ones((2, 4, 8))).shape)
     (2, 6)

@@ -29,6 +29,7 @@ class OwnNetwork(keras.layers.Layer):
         Tensor of shape `(batch, units)`.
 
     Raises:
+        ValueError: `num_domains` isn't a positive integer.
         tf.errors.InvalidArgumentError: A domain is out of range; see
             `domain_ops.check_ids` for where nothing can raise.
 

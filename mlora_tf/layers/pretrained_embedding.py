@@ -28,6 +28,9 @@ class PretrainedEmbedding(keras.layers.Layer):
     Returns:
         Tensor of the ids' shape and a last axis of length `dim`.
 
+    Raises:
+        ValueError: `num_ids` or `dim` isn't a positive integer.
+
     Example:
     >>> layer = PretrainedEmbedding(num_ids=3, dim=2)
     >>> layer.set_vectors(np.array([[0, 0], [1, 2], [3, 4]]))

@@ -1,5 +1,6 @@
 """Sums over the replicas of a distribution strategy."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -49,6 +50,33 @@ def gather_over_replicas(values: Tensors) -> Tensors:
     return tf.distribute.get_replica_context().all_gather(values, axis=0)
 
 
+def own_loss(loss: Any) -> Any:
+    """Marks a loss for `add_loss` as this replica's; see `own_losses`."""
+    replica = _replica()
+    if replica is not None:
+        loss.mlora_tf_replica = replica
+    return loss
+
+
+def own_losses(losses: Sequence[Any]) -> list[Any]:
+    """Leaves out the losses that another replica has marked as its own.
+
+    Keras keeps what all replicas of a machine add to a layer in one list.
+    Each has its turn until it meets the others, as in `sum_over_replicas`:
+    those whose turn comes later would count the losses of the earlier ones.
+
+    Args:
+        losses: What the layer has, in Keras's list.
+    """
+    replica = _replica()
+    return [
+        loss
+        for loss in losses
+        if replica is None
+        or getattr(loss, "mlora_tf_replica", replica) == replica
+    ]
+
+
 def num_replicas() -> int:
     """How many replicas compute this together; 1 outside of them."""
     if keras.backend.backend() != "tensorflow":
@@ -58,3 +86,13 @@ def num_replicas() -> int:
     # None outside of the replicas: what is computed there is already whole.
     replica = tf.distribute.get_replica_context()
     return 1 if replica is None else replica.num_replicas_in_sync
+
+
+def _replica() -> int | None:
+    """Which of several replicas computes this; None outside of them."""
+    if num_replicas() == 1:
+        return None
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.get_static_value(replica)

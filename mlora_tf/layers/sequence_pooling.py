@@ -27,6 +27,9 @@ class SequencePooling(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, dim)`.
 
+    Raises:
+        ValueError: There is no such `mode`.
+
     Example:
     >>> keys = np.array([[[1.0], [3.0], [99.0]]])
     >>> mask = np.array([[True, True, False]])

@@ -30,6 +30,10 @@ class SideBySideDense(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, networks, units)`.
 
+    Raises:
+        ValueError: `networks` or `units` isn't a positive integer, or the
+            inputs' shape isn't one of the two.
+
     Example:
     >>> layer = SideBySideDense(3, 8)
     >>> tuple(layer(np.ones((2, 5))).shape)

@@ -30,6 +30,9 @@ class SqueezeExcitation(keras.layers.Layer):
     Returns:
         Tensor of shape `(batch, fields, dim)`.
 
+    Raises:
+        ValueError: `reduction_ratio` isn't a positive integer.
+
     Example:
     >>> tuple(SqueezeExcitation()(keras.ops.ones((2, 6, 8))).shape)
     (2, 6, 8)

@@ -45,6 +45,10 @@ class StarDense(DomainLayer):
         Tensor of shape `(batch, units)`. Between two such layers a
         gradient in it is None: take it in `tf.identity` of it.
 
+    Raises:
+        ValueError: An argument isn't in its range, or `rank` or
+            `max_adapter_params` is given without `low_rank`.
+
     Example:
     >>> layer = StarDense(4, num_domains=3, activation="relu")
     >>> inputs, domain = keras.ops.ones((2, 5)), keras.ops.array([0, 2])

@@ -185,17 +185,31 @@ def test_the_table_has_a_line_for_each_model(runner, tmp_path, monkeypatch):
 
 
 class Finished:
-    returncode, stderr = 0, ""
+    """A process that has ended."""
+
+    returncode, words = 0, ""
+
+    def __init__(self, command=(), **kwargs):
+        pass
+
+    def communicate(self):
+        return None, self.words
+
+    def terminate(self):
+        pass
+
+    def wait(self, timeout):
+        pass
 
 
 def test_what_is_missing_alone_is_trained(runner, tmp_path, monkeypatch):
     started = []
 
-    def run(command, **kwargs):
+    def start(command, **kwargs):
         started.append(command)
-        return Finished
+        return Finished()
 
-    monkeypatch.setattr(runner_module.subprocess, "run", run)
+    monkeypatch.setattr(runner_module.subprocess, "Popen", start)
     save(tmp_path, MODELS[0])
     runner.train(MODELS[:3])
     assert len(started) == 2
@@ -209,12 +223,10 @@ def test_what_is_missing_alone_is_trained(runner, tmp_path, monkeypatch):
 
 
 def test_a_failure_ends_everything_with_its_words(runner, monkeypatch):
-    class Failed:
-        returncode, stderr = 1, "error: no such thing"
+    class Failed(Finished):
+        returncode, words = 1, "error: no such thing"
 
-    monkeypatch.setattr(
-        runner_module.subprocess, "run", lambda *args, **kwargs: Failed
-    )
+    monkeypatch.setattr(runner_module.subprocess, "Popen", Failed)
     with pytest.raises(RunError, match=r"failed:\nerror: no such thing"):
         runner.train(MODELS)
 
@@ -231,9 +243,7 @@ def test_runs_of_other_flags_are_not_taken_for_these(
     first = MODELS[0]
     other = dataclasses.replace(first, options=("--dropout=.5",))
     assert other.name == first.name
-    monkeypatch.setattr(
-        runner_module.subprocess, "run", lambda *args, **kwargs: Finished
-    )
+    monkeypatch.setattr(runner_module.subprocess, "Popen", Finished)
     runner.train([other])
     save(tmp_path, other)
     runner.train([other])

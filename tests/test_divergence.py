@@ -1,0 +1,227 @@
+import dataclasses
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mlora_tf import data
+from mlora_tf import training
+from mlora_tf.batches import Batches
+from mlora_tf.callbacks import DivergedError
+from mlora_tf.divergence import FiniteSteps
+from mlora_tf.divergence import check_finite
+from mlora_tf.optimizers import Adam
+from mlora_tf.recipes import Recipe
+from mlora_tf.stop_signals import Stopped
+from mlora_tf.stop_signals import StopSignals
+from tests import clicks
+from tests import streams
+
+RECIPE = Recipe(
+    tower="mlora",
+    hidden_units=(4,),
+    temperature=2,
+    batch_size=8,
+    max_epochs=2,
+    embedding_l2=0.0,
+)
+BAD_ITEM = 7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "clicks"
+    return streams.regroup(clicks.prepare(folder, rows=1000), 100)
+
+
+class Poison(keras.callbacks.Callback):
+    """Gives a variable a number that isn't finite, from an epoch on."""
+
+    def __init__(self, path, place, value, epoch=1):
+        super().__init__()
+        self.poison = path, place, value
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        path, place, value = self.poison
+        if epoch == self.epoch:
+            (weight,) = (w for w in self.model.weights if w.path == path)
+            array = weight.numpy()
+            array[place] = value
+            weight.assign(array)
+
+
+def train(log, folder, *more, strategy=None, stop=None, **changes):
+    return training.train(
+        log,
+        dataclasses.replace(RECIPE, **changes),
+        strategy or tf.distribute.get_strategy(),
+        state_folder=folder,
+        phase_callbacks=lambda name, steps: list(more),
+        stop=stop,
+    )
+
+
+def without_bad_item(log, row=321):
+    """The log with one single training row that has the bad item."""
+    item = log.train.inputs["item"]
+    item[item == BAD_ITEM] = 1
+    for split in (log.valid, log.test):
+        split.inputs["item"][split.inputs["item"] == BAD_ITEM] = 1
+    item[row] = BAD_ITEM
+    return log
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_step_and_the_mix_of_its_batch_are_named(
+    folder, tmp_path, two_replicas, replicas, value
+):
+    log = without_bad_item(data.load(folder))
+    with pytest.raises(DivergedError) as error:
+        train(
+            log,
+            tmp_path,
+            Poison("embedding.item/embeddings", BAD_ITEM, value),
+            strategy=two_replicas if replicas == 2 else None,
+        )
+    batches = Batches(log.train, 8, seed=0)
+    ((step, _),) = np.argwhere(batches.order(1) == 321)
+    rows = log.train.domain[batches.order(1)[step]]
+    said = str(error.value)
+    assert re.match(
+        rf"the loss isn't finite from step {step + 1} of epoch 2 on: (nan|inf)",
+        said,
+    ), said
+    mix = said.partition("has 8 rows: ")[2].partition(". Lower")[0]
+    found = {
+        name: int(count)
+        for count, name in re.findall(r"([0-9]+) of '([a-z]+)'", mix)
+    }
+    names, counts = np.unique(np.array(clicks.DOMAINS)[rows], return_counts=1)
+    assert found == dict(zip(names.tolist(), counts.tolist(), strict=True))
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert said.endswith(
+        "Lower the learning rate. The last good state is kept in "
+        f"{tmp_path / 'joint.npz'}."
+    )
+    with np.load(tmp_path / "joint.npz") as arrays:
+        assert all(
+            np.isfinite(array).all()
+            for name, array in arrays.items()
+            if name != "state"
+        )
+
+
+def test_a_batch_of_streamed_rows_is_found_again(folder):
+    log = data.load(folder, "stream")
+    for changes in (
+        {},
+        {"mode": "sliding_window", "window_rows": 100},
+        {"mode": "per_domain", "domain_sampling": "uniform"},
+    ):
+        batches = Batches(log.train, 8, epoch_steps=50, seed=0, **changes)
+        for epoch in range(2):
+            batches.epoch = epoch
+            domains = [inputs["domain"] for inputs, _ in batches.dataset]
+            for step in (0, 17, 49):
+                np.testing.assert_array_equal(
+                    np.sort(batches.domains(epoch, step)),
+                    np.sort(domains[step]),
+                )
+
+
+def test_a_resumed_epoch_counts_its_steps_from_its_start(folder, tmp_path):
+    log = data.load(folder)
+    row = Batches(log.train, 8, seed=0).order(0)[50, 3]
+    log = without_bad_item(log, row)
+    stop = StopSignals()
+    stopper = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(stop, "received", 15)
+    )
+    with pytest.raises(Stopped, match="after step 32 of"):
+        train(log, tmp_path, stopper, stop=stop)
+    poison = Poison("embedding.item/embeddings", BAD_ITEM, np.nan, epoch=0)
+    with pytest.raises(DivergedError, match="from step 51 of epoch 1 on"):
+        train(log, tmp_path, poison)
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "said"),
+    [
+        (
+            "hidden.0/lora_kernel_b",
+            (1, slice(None)),
+            "'hidden.0/lora_kernel_b' isn't finite for 'toys' after epoch 2.",
+        ),
+        (
+            "embedding.item/embeddings",
+            (BAD_ITEM, 0),
+            "'embedding.item/embeddings' isn't finite after epoch 2.",
+        ),
+    ],
+)
+def test_a_weight_that_no_batch_shows_is_named(
+    folder, tmp_path, path, place, said
+):
+    poison = Poison(path, place, np.inf)
+
+    class AtTheEnd(keras.callbacks.Callback):
+        """Poisons after an epoch's last step."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch > 64:
+                poison.set_model(self.model)
+                poison.on_epoch_begin(self.epoch)
+
+    log = without_bad_item(data.load(folder))
+    with pytest.raises(DivergedError, match=re.escape(said)) as error:
+        train(log, tmp_path, AtTheEnd())
+    assert "The last good state is kept in" in str(error.value)
+    with np.load(tmp_path / "joint.npz") as arrays:
+        assert '"epoch": 0' in str(arrays["state"])
+        assert '"epoch": 1' not in str(arrays["state"])
+
+
+def compiled():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.compile(Adam())
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def test_finite_numbers_pass():
+    check_finite(compiled(), (), "now")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_optimizers_numbers_count_too(value):
+    model = compiled()
+    moments = model.optimizer.variables[-1]
+    moments.assign(np.full(moments.shape, value))
+    with pytest.raises(DivergedError, match="isn't finite now"):
+        check_finite(model, (), "now")
+
+
+def test_many_domains_are_counted():
+    model = compiled()
+    kernel = model.layers[0].kernel
+    kernel.per_domain = True
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(DivergedError, match="isn't finite for 'a', 'b' now"):
+        check_finite(model, ("a", "b"), "now")
+
+
+def test_the_models_own_step_comes_back():
+    model = compiled()
+    before = model.train_step
+    steps = FiniteSteps(tf.distribute.get_strategy())
+    with pytest.raises(KeyError), steps.counted(model):
+        assert model.train_step != before
+        raise KeyError
+    assert model.train_step == before
