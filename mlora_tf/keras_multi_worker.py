@@ -8,7 +8,7 @@ both times in a way that `MultiWorkerMirroredStrategy` refuses:
 2. `reduce_per_replica` reduces a step's logs, which are scalars, along their
    axis 0: "Invalid reduction dimension 0 for input with 0 dimensions".
 
-`tests/test_multi_worker_keras.py` fails once Keras does without: then this
+`tests/test_multi_worker.py` fails once Keras does without: then this
 module goes.
 """
 

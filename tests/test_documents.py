@@ -4,18 +4,14 @@ import json
 import pathlib
 import re
 
-import keras
 import numpy as np
-import pytest
 
-import mlora_tf
 from experiments import movielens_models
 from experiments import quickstart
 from mlora_tf import BACKBONES
 from mlora_tf import NORMS
 from mlora_tf import TOWERS
-from mlora_tf import Schema
-from mlora_tf import SparseFeature
+from tests.docs import pages
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -37,68 +33,38 @@ def test_ci_runs_exactly_readmes_second_command():
         assert f"`{command}`" in read("BUILD.md")
 
 
-def readmes_python(word):
-    """The one block of README's with that word in it."""
-    blocks = re.findall(r"```python\n(.*?)```", read("README.md"), re.S)
-    (block,) = (block for block in blocks if word in block)
-    return compile(block, "README.md", "exec")
-
-
-def test_these_are_all_of_readmes_python():
-    # `data.load` reads what a user has prepared.
-    words = ["data.load", "SequenceFeature", "adapt(", "add_domain("]
-    assert read("README.md").count("```python") == len(words)
-    assert len({readmes_python(word) for word in words}) == len(words)
-
-
-def test_readmes_features_make_a_model():
-    names = {}
-    exec(readmes_python("SequenceFeature"), names)
-    assert names["model"].output["ctr"].shape == (None, 1)
-
-
-def test_readme_adapts_a_foreign_model():
-    rng = np.random.default_rng(0)
-    names = {
-        "rows": rng.normal(size=(64, 16)).astype("float32"),
-        "domains": rng.integers(0, 2, 64).astype("int32"),
-        "clicks": rng.integers(0, 2, (64, 1)).astype("float32"),
-    }
-    exec(readmes_python("adapt("), names)
-    kinds = {type(layer) for layer in names["served"].layers}
-    assert kinds == {keras.layers.InputLayer, keras.layers.Dense}
-    ones = np.ones(64, "int32")
-    expected = names["model"]({"x": names["rows"], "domain": ones})
-    np.testing.assert_allclose(
-        names["served"]({"x": names["rows"]}), expected, atol=1e-6
+def test_readmes_python_runs():
+    (block,) = (
+        one for one in pages.blocks(pages.README) if one.kind == "python"
     )
-    assert np.abs(expected - names["plain"](names["rows"])).max() > 1e-4
+    assert len(block.text.splitlines()) <= 12
+    names = {}
+    pages.run_python(block, pages.README, names)
+    ids = np.array([1, 2, 3, 0])
+    both = {"item": ids, "domain": np.ones(4, "int32")}
+    np.testing.assert_allclose(
+        names["italian"]({"item": ids})["ctr"],
+        names["model"](both)["ctr"],
+        atol=1e-6,
+    )
 
 
-def test_readme_adds_a_domain(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    schema = Schema((SparseFeature("item", (7, 8)),), "country", ("fr", "it"))
-    model = mlora_tf.build_model(schema, tower="mlora", hidden_units=[8])
-    seen = {
-        "item": np.array([0, 1, 2, 2], "int32"),
-        "domain": np.array([0, 1, 0, 1], "int32"),
-    }
-    before = model(seen)["ctr"].numpy()
-    names = {
-        "mlora_tf": mlora_tf,
-        "model": model,
-        "schema": schema,
-        "new_items": [5, 6],
-        "rows_of_pt": {
-            "item": np.array([3, 4, 1, 3], "int32"),
-            "domain": np.full(4, 2, "int32"),
-        },
-        "clicks": np.array([[1.0], [0.0], [1.0], [0.0]], "float32"),
-    }
-    exec(readmes_python("add_domain("), names)
-    np.testing.assert_array_equal(names["model"](seen)["ctr"], before)
-    assert names["schema"].features[0].vocabulary == (7, 8, 5, 6)
-    assert (tmp_path / "pt.npz").is_file()
+def test_readmes_results_are_a_whole_table_and_its_command():
+    text = read("README.md")
+    (results,) = re.findall(
+        r"<!-- results:begin -->\n(.*?)<!-- results:end -->", text, re.S
+    )
+    tables = pages.tables(results)
+    assert tables
+    for name, rows in tables.items():
+        assert rows == rows_of(name), name
+        assert f"python -m experiments.{name.removesuffix('.md')} " in results
+
+
+def test_readmes_pages_and_pictures_are_there():
+    for name in ["README.md", "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
+            assert (ROOT / target).is_file(), (name, target)
 
 
 def test_readme_names_every_backbone_tower_and_norm():
@@ -130,15 +96,10 @@ def test_every_base_is_where_it_should_be_on_movielens():
         assert 0.800 <= wauc <= 0.813, backbone
 
 
-@pytest.mark.parametrize("name", ["README.md", "BUILD.md"])
-def test_tables_of_results_are_the_committed_ones(name):
-    table = [
-        line
-        for line in (RESULTS / "movielens_gender.md").read_text().splitlines()
-        if line.startswith("|")
-    ]
+def test_builds_table_of_results_is_the_committed_one():
+    table = rows_of("movielens_gender.md")
     assert len(table) == 14
-    assert "\n".join(table) in read(name)
+    assert "\n".join(table) in read("BUILD.md")
 
 
 def test_build_states_the_committed_speeds():
@@ -164,11 +125,14 @@ def test_the_quickstart_tells_the_committed_result():
 
 
 def test_every_command_in_the_documents_is_a_module_there():
-    for name in ("README.md", "BUILD.md", "CHANGELOG.md"):
+    cookbook = [path.relative_to(ROOT) for path in pages.DOCS.rglob("*.md")]
+    for name in ("README.md", "BUILD.md", "CHANGELOG.md", *cookbook):
         modules = re.findall(
             r"python -m ((?:experiments|data_prep)[\w.]*)", read(name)
         )
         for module in modules:
+            if module.endswith(".NAME"):
+                continue  # Stands for any of a list.
             path = ROOT / module.replace(".", "/")
             assert path.with_suffix(".py").is_file(), (name, module)
 
