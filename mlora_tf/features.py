@@ -60,6 +60,14 @@ class SparseFeature:
         vectors: The dimension of the pretrained, frozen vectors of its ids,
             which the prepared folder holds as `vectors.<table>.npy`; None:
             there are none.
+
+    Raises:
+        SchemaError: The name can't be an input's, or the vocabulary, the
+            table or the dimension isn't as above.
+
+    Example:
+    >>> SparseFeature("item", ("pen", "ink")).num_ids
+    3
     """
 
     kind: ClassVar[str] = "sparse"
@@ -107,6 +115,16 @@ class DenseFeature:
             rising order, such as quantiles of the training rows.
         mean: What is taken away from each number.
         stddev: What the rest is divided by.
+
+    Raises:
+        SchemaError: The name can't be an input's, a number isn't finite, the
+            boundaries don't rise, or they come with a mean or a stddev.
+
+    Example:
+    >>> DenseFeature("age", boundaries=(18.0, 30.0)).shape
+    ()
+    >>> DenseFeature("price", mean=12.5, stddev=4.0).dtype
+    'float32'
     """
 
     kind: ClassVar[str] = "dense"
@@ -173,6 +191,17 @@ class SequenceFeature:
             weighed against. It shares their table.
         table: As in `SparseFeature`.
         vectors: As in `SparseFeature`.
+
+    Raises:
+        SchemaError: As for `SparseFeature`; or `max_length` isn't positive,
+            there is no such pooling, or it doesn't go with the target.
+
+    Example:
+    >>> feature = SequenceFeature(
+    ...     "history", ("pen", "ink"), max_length=4, table="item"
+    ... )
+    >>> feature.shape, feature.table_name
+    ((4,), 'item')
     """
 
     kind: ClassVar[str] = "sequence"

@@ -50,6 +50,21 @@ class Schema:
         domain_name: What a domain is, for people: `"gender"`.
         domains: The domains' names; a row's `domain` is an index into them.
         label: Name of the column that holds the click, 0 or 1.
+
+    Raises:
+        SchemaError: There is no feature or no domain, a name is there twice,
+            or features that share a table don't agree on it.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> schema.input_names
+    ('item', 'domain')
+    >>> Schema.from_json(schema.to_json()) == schema
+    True
     """
 
     features: tuple[Feature, ...]

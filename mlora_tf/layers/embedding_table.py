@@ -73,6 +73,10 @@ class EmbeddingTable(keras.layers.Layer):
     Returns:
         Tensor of the ids' shape and a last axis of length `dim`.
 
+    Raises:
+        ValueError: `num_ids` or `dim` isn't a positive integer, or
+            `batch_l2` is no number of at least 0.
+
     Example:
     >>> layer = EmbeddingTable(
     ...     4, dim=2, embeddings_initializer="ones", batch_l2=0.5

@@ -1,0 +1,204 @@
+"""Every page's code runs, in its order, and prints what the page says."""
+
+import csv
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import mlora_tf
+from tests.docs import pages
+
+FAST = (
+    "--hidden_units=8",
+    "--max_epochs=1",
+    "--batch_size=64",
+    "--noexport",
+)
+"""Added to a page's trainings, where the page doesn't say otherwise."""
+
+RUNS = {
+    "own_log.md": {"data_prep.table", "experiments.train"},
+    "streaming_and_drift.md": {"data_prep.synthetic", "experiments.train"},
+    "tensorflow_serving.md": {
+        "experiments.export",
+        "experiments.verify_export",
+    },
+}
+"""Which commands of a page are run; of all others the flags are checked."""
+
+OTHER_PROGRAMS = (
+    "curl",
+    "export TF_CONFIG=",
+    "mkdocs build",
+    "mkdocs serve",
+    "pip install",
+    "python -m mlora_tf.doctor",
+    "python -m venv",
+    "python3 -m venv",
+    "tensorboard --logdir=",
+    "tensorflow_model_server",
+)
+"""What bash blocks may have besides: it isn't run here."""
+
+
+def write_log(folder, rows=400):
+    """A click log with the columns of the page about one's own."""
+    rng = np.random.default_rng(0)
+    items = ["pen", "ink", "nib", "cap"]
+    folder.mkdir(parents=True)
+    with (folder / "clicks.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["click", "shop", "user", "item", "brand", "price", "history"]
+        )
+        for row in range(rows):
+            history = rng.choice(items, rng.integers(0, 4))
+            writer.writerow(
+                [
+                    int(row % 3 == 0),
+                    ("corner", "mall", "market")[row % 7 % 3],
+                    rng.integers(20),
+                    rng.choice(items),
+                    rng.choice(["nib & co", "blot"]),
+                    round(float(rng.uniform(1, 9)), 2),
+                    "|".join(history),
+                ]
+            )
+
+
+@pytest.fixture(scope="module")
+def own_log(tmp_path_factory):
+    """The folder where the page about one's own log has been followed."""
+    folder = tmp_path_factory.mktemp("own_log")
+    write_log(folder / "logs")
+    for block in pages.blocks(pages.DOCS / "cookbook" / "own_log.md"):
+        if block.kind == "json":
+            (folder / "columns.json").write_text(block.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        follow("own_log.md")
+    return folder
+
+
+def run(command):
+    train = command.module == "experiments.train"
+    pages.run(command, FAST if train else ())
+
+
+AFTER_OWN_LOG = {"a_runs_folder.md", "tensorflow_serving.md"}
+"""Pages that go on with what is there after that one."""
+
+
+def follow(name):
+    """Does what a page says, in its order, in the current folder."""
+    path, names, printed = pages.DOCS / "cookbook" / name, {}, None
+    keras.utils.set_random_seed(0)
+    for block in pages.blocks(path):
+        if block.kind == "python":
+            printed = pages.run_python(block, path, names)
+            continue
+        if block.kind == "text" and printed is not None:
+            assert printed == block.text, f"{path}:{block.line}"
+        if block.kind == "bash":
+            for line in pages.lines(block):
+                for command in pages.commands(line):
+                    if command.module in RUNS.get(name, ()):
+                        run(command)
+        printed = None
+    return names
+
+
+def adapted(names, folder):
+    kinds = {type(layer) for layer in names["served"].layers}
+    assert kinds == {keras.layers.InputLayer, keras.layers.Dense}
+    ones = np.ones_like(names["domains"])
+    expected = names["model"]({"x": names["rows"], "domain": ones})
+    np.testing.assert_allclose(
+        names["served"]({"x": names["rows"]}), expected, atol=1e-6
+    )
+    assert np.abs(expected - names["plain"](names["rows"])).max() > 1e-4
+
+
+def added(names, folder):
+    assert names["schema"].features[0].vocabulary == (
+        "pen",
+        "ink",
+        "nib",
+        "cap",
+    )
+    assert (folder / "pt.npz").is_file()
+
+
+AFTERWARDS = {"my_keras_model.md": adapted, "add_a_domain.md": added}
+"""What must hold after a page, beside what it prints."""
+
+
+def test_the_page_about_ones_own_log_does_what_it_says(own_log):
+    schema = mlora_tf.Schema.load(own_log / "data/mine_din/schema.json")
+    assert schema.feature("history").target == "item"
+    assert (own_log / "runs/mine/metrics.json").is_file()
+    first = pages.blocks(pages.DOCS / "cookbook" / "own_log.md")[0]
+    header, *_ = (own_log / "logs/clicks.csv").read_text().splitlines()
+    assert first.text.splitlines()[0] == header
+
+
+@pytest.mark.parametrize("name", sorted({*pages.COOKBOOK} - {"own_log.md"}))
+def test_a_page_does_what_it_says(name, tmp_path, monkeypatch, request):
+    monkeypatch.chdir(tmp_path)
+    if name in AFTER_OWN_LOG:
+        done = request.getfixturevalue("own_log")
+        shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    names = follow(name)
+    AFTERWARDS.get(name, lambda names, folder: None)(names, tmp_path)
+
+
+ALL_PAGES = sorted(
+    [
+        *pages.DOCS.rglob("*.md"),
+        *(
+            pages.ROOT / name
+            for name in ("README.md", "BUILD.md", "CONTRIBUTING.md")
+        ),
+    ]
+)
+
+
+@pytest.mark.parametrize("path", ALL_PAGES, ids=lambda path: path.name)
+def test_every_command_has_the_flags_that_a_page_gives_it(path):
+    for block in pages.blocks(path):
+        if block.kind != "bash":
+            continue
+        for line in pages.lines(block):
+            found = pages.commands(line)
+            known = line.startswith(OTHER_PROGRAMS)
+            assert found or known, f"{path.name}: what is {line!r}?"
+            for command in found:
+                if "..." not in command.arguments:
+                    pages.check(command)
+
+
+@pytest.mark.parametrize("path", ALL_PAGES, ids=lambda path: path.name)
+def test_a_quoted_table_is_the_committed_one(path):
+    for name, rows in pages.tables(path.read_text("utf-8")).items():
+        committed = (pages.ROOT / "experiments" / "results" / name).read_text()
+        assert rows, name
+        for row in rows:
+            assert row in committed.splitlines(), (name, row)
+
+
+def test_a_flag_that_is_not_there_is_seen():
+    (command,) = pages.commands(
+        "python -m experiments.train --data=a --output=b --tempo=3"
+    )
+    with pytest.raises(Exception, match="tempo"):
+        pages.check(command)
+
+
+def test_json_blocks_are_json():
+    for path in ALL_PAGES:
+        for block in pages.blocks(path):
+            if block.kind == "json":
+                json.loads(block.text)
