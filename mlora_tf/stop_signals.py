@@ -45,12 +45,13 @@ class StopSignals:
 
     Example:
     >>> with StopSignals() as stop:
-    ...     with stop.held():
-    ...         signal.raise_signal(signal.SIGTERM)
-    ...         try:
-    ...             stop.check()
-    ...         except Stopped as stopped:
-    ...             print(stopped, stopped.status)
+    ...     try:
+    ...         with stop.held():
+    ...             signal.raise_signal(signal.SIGTERM)
+    ...             print("goes on to the end of the block")
+    ...     except Stopped as stopped:
+    ...         print(stopped, stopped.status)
+    goes on to the end of the block
     stopped by SIGTERM 143
     """
 
