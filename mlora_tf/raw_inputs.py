@@ -11,7 +11,6 @@ from mlora_tf.features import PADDING
 from mlora_tf.features import DenseFeature
 from mlora_tf.features import Feature
 from mlora_tf.features import SequenceFeature
-from mlora_tf.features import SparseFeature
 from mlora_tf.schema import Schema
 
 _INTEGERS = (-1, -(2**63))
@@ -39,7 +38,6 @@ class RawInputs(tf.Module):
                 not isinstance(feature, DenseFeature)
                 and feature.table_name not in self._tables
             ):
-                _check_integers(feature)
                 self._tables[feature.table_name] = _table(
                     feature.vocabulary, OOV_ID + 1, OOV_ID
                 )
@@ -152,15 +150,6 @@ def padding(feature: Feature) -> int | str:
             f"vocabulary must lack one of {candidates}."
         )
     return free[0]
-
-
-def _check_integers(feature: SparseFeature | SequenceFeature) -> None:
-    for value in feature.vocabulary:
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(
-                f"integers of {feature.name!r} must be of 64 bits to be looked "
-                f"up; prepare it as text. Received: {value}"
-            )
 
 
 def _dtype(feature: Feature) -> tf.DType:

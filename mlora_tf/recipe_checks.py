@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,10 +27,11 @@ CONTROL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """The tower's options that a control of adapters sets."""
 
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "backbone": tuple(BACKBONES),
-    "tower": tuple(TOWERS),
-    "norm": tuple(NORMS),
+ALLOWED: dict[str, Collection[str]] = {
+    # As they are now: who has a tower of their own adds it.
+    "backbone": BACKBONES,
+    "tower": TOWERS,
+    "norm": NORMS,
     "embedding_l2_rows": L2_ROWS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -61,7 +63,7 @@ def check_values(recipe: Recipe) -> None:
         value = getattr(recipe, name)
         if value not in allowed:
             raise RecipeError(
-                f"{name} must be one of {allowed}. Received: {value!r}"
+                f"{name} must be one of {tuple(allowed)}. Received: {value!r}"
             )
 
     def check(name: str, rule: str, holds: Callable[[Any], bool]) -> None:

@@ -202,12 +202,6 @@ def test_a_table_that_features_share_is_looked_up_once(raw_inputs):
     assert set(raw_inputs._tables) == {"item", "shop", "tags", "domain"}
 
 
-def test_integers_of_more_than_64_bits_are_named():
-    schema = Schema((SparseFeature("item", (2**63,)),), "country", ("fr",))
-    with pytest.raises(ValueError, match="'item' must be of 64 bits"):
-        RawInputs(schema)
-
-
 def test_of_many_domains_the_message_names_some():
     schema = Schema(
         (SparseFeature("item", (1,)),),

@@ -69,6 +69,17 @@ def write_log(folder, rows=400):
             )
 
 
+@pytest.fixture(autouse=True)
+def registered():
+    """Takes back what a page registers, which other tests don't expect."""
+    registries = mlora_tf.BACKBONES, mlora_tf.TOWERS
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(content)
+
+
 @pytest.fixture(scope="module")
 def own_log(tmp_path_factory):
     """The folder where the page about one's own log has been followed."""
