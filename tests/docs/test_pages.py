@@ -156,7 +156,17 @@ def test_the_page_about_ones_own_log_does_what_it_says(own_log):
     assert first.text.splitlines()[0] == header
 
 
-@pytest.mark.parametrize("name", sorted({*pages.COOKBOOK} - {"own_log.md"}))
+SLOW = {"streaming_and_drift.md", "tensorflow_serving.md"}
+"""Pages that train, and take more seconds than all others."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in sorted({*pages.COOKBOOK} - {"own_log.md"})
+    ],
+)
 def test_a_page_does_what_it_says(name, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     if name in AFTER_OWN_LOG:
