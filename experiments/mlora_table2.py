@@ -10,8 +10,8 @@ categories than any that could: on `data/amazon-6`, a substitute, no number of
 the paper stands beside ours.
 
 On MovieLens-1M a run takes about two minutes on a core, of AutoInt and xDeepFM
-ten; `--dry_run` says how long what is missing will take. Expect 80.9 to 81.5
-there; the paper prints 80.15 to 80.74.
+ten; `--dry_run` says how long what is missing will take. Expect 81.4 to 81.9
+there, with `--preset=tuned`; the paper prints 80.15 to 80.74.
 """
 
 from experiments import binary
