@@ -139,7 +139,7 @@ def test_every_command_in_the_documents_is_a_module_there():
 
 def test_no_data_or_model_is_tracked_as_a_result():
     suffixes = {path.suffix for path in RESULTS.iterdir()}
-    assert suffixes <= {".json", ".md", ".png"}
+    assert suffixes <= {".html", ".json", ".jsonl", ".md", ".png"}
 
 
 def rows_of(name):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mlora_tf
+from mlora_tf.disabling import SHARED_VALUES
 from tests.docs import pages
 
 FAST = (
@@ -72,7 +73,7 @@ def write_log(folder, rows=400):
 @pytest.fixture(autouse=True)
 def registered():
     """Takes back what a page registers, which other tests don't expect."""
-    registries = mlora_tf.BACKBONES, mlora_tf.TOWERS
+    registries = mlora_tf.BACKBONES, mlora_tf.TOWERS, SHARED_VALUES
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):
