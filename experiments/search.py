@@ -11,8 +11,7 @@ hard. The test split is never looked at.
 
 Writes `experiments/results/tuned.json`, which every table with
 `--preset=tuned` reads, and `search.md`: each value that was tried. All runs
-are in `runs.jsonl`, shared with the tables. On MovieLens-1M it takes about an
-hour on two cores; killed, the same command goes on.
+are in `runs.jsonl`, shared with the tables. Killed, the same command goes on.
 """
 
 import dataclasses

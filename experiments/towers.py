@@ -4,8 +4,8 @@ r"""Which tower: every way in which domains can share, on one log.
 
 The MLP with each tower, with the penalty and the dropout that a search chose
 for each, or else for the shared tower (`experiments.search`). Tells quality,
-the domains' own parameters and the seconds of an epoch. On MovieLens-1M it
-takes an hour on two cores, most of it for MMoE, PLE and cross-stitch.
+the domains' own parameters and the seconds of an epoch. Most of its time goes
+to MMoE, PLE and cross-stitch; `--dry_run` says how long it will take.
 """
 
 from collections.abc import Sequence
