@@ -62,7 +62,7 @@ def penalty(strength: float) -> dict[str, Any]:
 
 
 SHARED_LEVERS: tuple[Lever, ...] = (
-    values("embedding_l2", 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    values("embedding_l2", 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
     values("dropout", 0.0, 0.2, 0.5),
 )
 """What every model has."""
