@@ -73,7 +73,7 @@ def test_each_lever_is_tried_on_the_best_of_those_before(searched):
     assert {one.embedding_l2 for one in after} == {1e-4}
     chosen = [one for one in found["tried"] if one["chosen"]]
     assert [one["lever"] for one in chosen] == ["embedding_l2", "dropout"]
-    assert len(found["tried"]) == 6 + 3
+    assert len(found["tried"]) == 7 + 3
 
 
 def test_adapters_start_from_what_the_base_chose_and_keep_each_option(searched):
@@ -123,7 +123,7 @@ def test_all_that_was_tried_is_written_down(searched, tmp_path):
         for line in (tmp_path / "search.md").read_text().splitlines()
         if line.startswith("| some ")
     ]
-    assert len(lines) == 9 + 9 + 3 * 4
+    assert len(lines) == 10 + 10 + 3 * 4
     assert "| some | shared | embedding_l2 | 0.0001 | 30.00 |  |" not in lines
     assert any("| lora_regularizer | 0.001 |" in line for line in lines)
     assert any("| adapted_layers | [2] |" in line for line in lines)
