@@ -19,6 +19,8 @@ import json
 import os
 import pathlib
 import statistics
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,31 +41,46 @@ from mlora_tf.backbones import BACKBONES
 from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe
 
-Lever = tuple[str, tuple[dict[str, Any], ...]]
-"""A name, and fields of the recipe that are tried in turn."""
+
+@dataclasses.dataclass(frozen=True)
+class Lever:
+    """Something to choose.
+
+    Args:
+        name: Its name.
+        values: What is tried, in turn.
+        fields: The recipe's fields for a value; by default that of its name.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    fields: Callable[[Any], dict[str, Any]] | None = None
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The recipe's fields for each value."""
+        make = self.fields or (lambda value: {self.name: value})
+        return [make(value) for value in self.values]
 
 
-def values(field: str, *all_values: Any) -> Lever:
-    """A lever of one field."""
-    return field, tuple({field: value} for value in all_values)
-
-
-def option(name: str, *all_values: Any) -> Lever:
+def option(name: str, *values: Any) -> Lever:
     """A lever of one of the tower's options; None leaves it out."""
-    return name, tuple(
-        {"tower_options": {} if value is None else {name: value}}
-        for value in all_values
+    return Lever(
+        name,
+        values,
+        lambda value: {"tower_options": {} if value is None else {name: value}},
     )
 
 
-def penalty(strength: float) -> dict[str, Any]:
-    """An L2 penalty on the adapters' `A` and `B`."""
-    return {"class_name": "L2", "config": {"l2": strength}}
+def regularizer(strength: float | None) -> dict[str, Any]:
+    """Fields with an L2 penalty on the adapters' `A` and `B`, or without."""
+    penalty = {"class_name": "L2", "config": {"l2": strength}}
+    options = {} if strength is None else {"lora_regularizer": penalty}
+    return {"tower_options": options}
 
 
 SHARED_LEVERS: tuple[Lever, ...] = (
-    values("embedding_l2", 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
-    values("dropout", 0.0, 0.2, 0.5),
+    Lever("embedding_l2", (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
+    Lever("dropout", (0.0, 0.2, 0.5)),
 )
 """What every model has."""
 
@@ -71,8 +88,8 @@ LEVERS: dict[str, tuple[Lever, ...]] = {
     "shared": SHARED_LEVERS,
     "mlora": (
         *SHARED_LEVERS,
-        values("temperature", 4, 16, 64),
-        option("lora_regularizer", None, penalty(1e-4), penalty(1e-3)),
+        Lever("temperature", (4, 16, 64)),
+        Lever("lora_regularizer", (None, 1e-4, 1e-3), regularizer),
         option("lora_dropout", None, 0.2, 0.5),
         option("adapted_layers", None, [0], [2]),
     ),
@@ -81,7 +98,7 @@ LEVERS: dict[str, tuple[Lever, ...]] = {
 """By tower, in the order in which they are searched."""
 
 ALL_LEVERS = list(
-    dict.fromkeys(name for levers in LEVERS.values() for name, _ in levers)
+    dict.fromkeys(lever.name for levers in LEVERS.values() for lever in levers)
 )
 
 
@@ -110,6 +127,7 @@ class Search:
         data: The data set.
         backbone: Of all models.
         levers: Names of those that are searched.
+        values: By lever, what to try in place of ours.
         seeds: How many runs a value's score is the mean of.
         folder: Where runs are trained.
         jobs: Runs at a time.
@@ -123,6 +141,7 @@ class Search:
         backbone: str,
         *,
         levers: Sequence[str],
+        values: Mapping[str, Sequence[Any]],
         seeds: int,
         folder: pathlib.Path,
         jobs: int,
@@ -132,6 +151,7 @@ class Search:
         self.data = data
         self.backbone = backbone
         self.levers = levers
+        self.values = values
         self.seeds = seeds
         self.folder = folder
         self.jobs = jobs
@@ -152,9 +172,11 @@ class Search:
         chosen = dict(start)
         tried: list[Tried] = []
         base = preset("tuned", self.backbone, name)
-        for lever, settings in LEVERS[name]:
-            if lever not in self.levers:
+        for lever in LEVERS[name]:
+            if lever.name not in self.levers:
                 continue
+            values = tuple(self.values.get(lever.name, lever.values))
+            settings = dataclasses.replace(lever, values=values).settings()
             recipes = [
                 dataclasses.replace(base, **merged(chosen, fields))
                 for fields in settings
@@ -163,7 +185,7 @@ class Search:
             best = max(range(len(settings)), key=scores.__getitem__)
             chosen = merged(chosen, settings[best])
             tried += [
-                Tried(lever, fields, score, index == best)
+                Tried(lever.name, fields, score, index == best)
                 for index, (fields, score) in enumerate(
                     zip(settings, scores, strict=True)
                 )
@@ -202,6 +224,12 @@ def define_flags() -> None:
     )
     flags.DEFINE_list("levers", ALL_LEVERS, "What is searched.")
     flags.DEFINE_string(
+        "values",
+        "{}",
+        "JSON object: what to try of a lever in place of ours, as in "
+        """{"temperature": [8, 32]}.""",
+    )
+    flags.DEFINE_string(
         "start", "{}", "Fields of all recipes, as JSON; they are kept."
     )
     flags.DEFINE_enum("backbone", "mlp", sorted(BACKBONES), "Of all models.")
@@ -228,6 +256,13 @@ def main() -> None:
     output = pathlib.Path(given.output)
     log = RunLog(output / "runs.jsonl")
     start = options("start", given.start)
+    values = options("values", given.values)
+    for name, tried in values.items():
+        if name not in ALL_LEVERS or not (isinstance(tried, list) and tried):
+            raise runs.RunError(
+                "--values must give lists of values to levers, which are "
+                f"{', '.join(ALL_LEVERS)}. Received: {given.values}"
+            )
     for path in given.data:
         data = DataSet.open(path)
         search = Search(
@@ -235,6 +270,7 @@ def main() -> None:
             data,
             given.backbone,
             levers=given.levers,
+            values=values,
             seeds=given.seeds,
             folder=pathlib.Path(given.runs),
             jobs=given.jobs,
@@ -245,6 +281,7 @@ def main() -> None:
             f"--towers={','.join(given.towers)} "
             f"--levers={','.join(given.levers)} --backbone={given.backbone} "
             f"--seeds={given.seeds} --start='{given.start}'"
+            + (f" --values='{given.values}'" if values else "")
         )
         chosen = start
         for tower in sorted(given.towers, key=list(LEVERS).index):

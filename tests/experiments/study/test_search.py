@@ -83,7 +83,7 @@ def test_adapters_start_from_what_the_base_chose_and_keep_each_option(searched):
     chosen = towers["mlora"]["chosen"]
     assert chosen["temperature"] == 64
     assert chosen["tower_options"] == {
-        "lora_regularizer": search.penalty(1e-4),
+        **search.regularizer(1e-4)["tower_options"],
         "lora_dropout": 0.5,
     }
     first = next(one for one in tried if one.tower == "mlora")
@@ -108,6 +108,31 @@ def test_what_is_given_to_start_with_is_kept(searched):
         "dropout": 0.5,
     }
     assert f"--start='{start}'" in found["command"]
+
+
+def test_other_values_can_be_tried(searched):
+    values = '{"embedding_l2": [3e-5, 1e-4], "lora_regularizer": [null, 0.5]}'
+    content, _ = searched("--towers=shared,mlora", f"--values={values}")
+    found = content["data"][DATA.fingerprint]
+    tried = [one["fields"] for one in found["shared"]["tried"]]
+    assert tried[:2] == [{"embedding_l2": 3e-5}, {"embedding_l2": 1e-4}]
+    assert [one["fields"] for one in found["mlora"]["tried"]][8:10] == [
+        {"tower_options": {}},
+        {
+            "tower_options": {
+                "lora_regularizer": {"class_name": "L2", "config": {"l2": 0.5}}
+            }
+        },
+    ]
+    assert f"--values='{values}'" in found["mlora"]["command"]
+
+
+@pytest.mark.parametrize(
+    "values", ['{"l2": [1]}', '{"dropout": 0.1}', '{"dropout": []}']
+)
+def test_values_are_lists_for_levers(values, searched):
+    with pytest.raises(runs.RunError, match=r"values must.*lora_regularizer"):
+        searched(f"--values={values}")
 
 
 def test_seeds_are_averaged(searched, tmp_path):
