@@ -556,17 +556,31 @@ COVERING = tuple(
 """Each backbone and each tower without a norm, and some with each norm."""
 
 
+SERVED = ("mlp-mlora", "mlp-star-partitioned", "deepfm-mlora", "mlp-mmoe")
+"""Those that are exported where an export of each would take long."""
+
+
 def every_model(
     keep: Callable[[ModelGolden], bool] = lambda golden: True,
+    fast: Callable[[str], bool] = COVERING.__contains__,
 ) -> pytest.MarkDecorator:
-    """Runs a law on the models that it is for, those not covering if slow."""
+    """Runs a law on the models that it is for.
+
+    Args:
+        keep: Those that it is for.
+        fast: By name, those that every run of the tests meets: the rest is
+            slow.
+    """
     return pytest.mark.parametrize(
         "name",
         [
-            pytest.param(
-                name, marks=() if name in COVERING else pytest.mark.slow
-            )
+            pytest.param(name, marks=() if fast(name) else pytest.mark.slow)
             for name, golden in MODELS.items()
             if keep(golden)
         ],
     )
+
+
+def covering_tower(name: str) -> bool:
+    """Whether a law about towers is fast: on the MLP, as covering models."""
+    return name in COVERING and MODELS[name].backbone == "mlp"

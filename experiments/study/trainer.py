@@ -20,6 +20,8 @@ from experiments import binary  # noqa: F401 -- before TensorFlow
 from experiments.runs import RunError
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
+from mlora_tf.stop_signals import Stopped
+from mlora_tf.stop_signals import StopSignals
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -49,8 +51,9 @@ def train(
 ) -> None:
     """Trains what the log lacks and adds each run to it as it ends.
 
-    Killed and called again, it goes on: finished runs are in the log, and one
-    that was interrupted goes on from its last epoch.
+    Stopped by a signal and called again, it goes on where it was: finished
+    runs are in the log, and one in training saves its state at once. Killed,
+    such a run goes on from what it saved last.
 
     Args:
         log: The finished runs.
@@ -104,6 +107,9 @@ def train(
                 )
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Those that still train save where they are, and end.
+            for process in multiprocessing.active_children():
+                process.terminate()
             raise
 
 
@@ -188,5 +194,15 @@ def _train(run: Run, folder: str) -> dict[str, Any]:
     if log.fingerprint != run.data.fingerprint:
         raise RunError(f"{run.data.path} has changed since the start.")
     output = pathlib.Path(folder) / run.key
-    runs.run(log, run.recipe, output, strategy=_strategy(), export=False)
+    try:
+        with StopSignals() as stop:
+            runs.run(
+                *(log, run.recipe, output),
+                strategy=_strategy(),
+                export=False,
+                stop=stop,
+            )
+    except Stopped as stopped:
+        # The pool has the next run for this process already.
+        os._exit(stopped.status)
     return row(run, output)

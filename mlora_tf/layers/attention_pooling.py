@@ -73,7 +73,8 @@ class AttentionPooling(keras.layers.Layer):
         self.use_softmax = use_softmax
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.hidden = [
-            self._dense(units, self.activation, f"hidden.{i}")
+            # No dot: torch's parameters can't have one in their names.
+            self._dense(units, self.activation, f"hidden_{i}")
             for i, units in enumerate(self.hidden_units)
         ]
         self.score = self._dense(1, None, "score")

@@ -59,7 +59,10 @@ class SequencePooling(keras.layers.Layer):
             least = -float("inf")
             keys = ops.where(mask, keys, least)
             largest = ops.max(keys, axis=1, initial=least)
-            return ops.where(ops.any(mask, axis=1), largest, 0.0)
+            pooled = ops.where(ops.any(mask, axis=1), largest, 0.0)
+            # Under torch Keras's max of no row has a last axis of 1.
+            batch, _, dim = ops.shape(keys)
+            return ops.broadcast_to(pooled, (batch, dim))
         total = ops.sum(ops.where(mask, keys, 0.0), axis=1)
         if self.mode == "sum":
             return total

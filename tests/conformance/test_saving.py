@@ -21,11 +21,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 every_model = goldens.every_model()
+every_export = goldens.every_model(fast=goldens.SERVED.__contains__)
 every_one = pytest.mark.parametrize(
     "name", [*goldens.LAYERS, *every_model.args[1]]
 )
-
-FOLDED = ("mlp-mlora", "mlp-star-partitioned", "deepfm-mlora")
 
 FRESH = """
 import pathlib, sys
@@ -128,13 +127,12 @@ def test_a_saved_model_knows_its_paths_again(name, saved):
 def served(request, tmp_path_factory):
     """Every model beside its export, loaded again."""
     pairs = {}
-    folded = names_of(request, "test_served_for_one_domain")
-    for name in names_of(request) & set(goldens.MODELS):
+    wanted = names_of(request, "test_served")
+    for name in wanted | names_of(request, "test_the_signature"):
         model = goldens.MODELS[name].make()
         folder = tmp_path_factory.mktemp("served")
         # One domain's own signature: of each it would take long.
-        domains = ["it"] if name in folded else []
-        path = serving.export(model, goldens.SCHEMA, folder, domains=domains)
+        path = serving.export(model, goldens.SCHEMA, folder, domains=["it"])
         pairs[name] = model, tf.saved_model.load(str(path))
     return pairs
 
@@ -145,7 +143,7 @@ def serve(loaded, inputs, name="serving_default"):
     return signature(**tensors)
 
 
-@every_model
+@every_export
 def test_served_it_is_the_model(name, served):
     model, loaded = served[name]
     for inputs in (goldens.rows_of(), goldens.rows_of(2, rows=1)):
@@ -157,13 +155,7 @@ def test_served_it_is_the_model(name, served):
 
 
 # `tests/test_merge.py` folds every covering model; here are fewer.
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in FOLDED else pytest.mark.slow)
-        for name in goldens.MODELS
-    ],
-)
+@every_export
 def test_served_for_one_domain_it_is_the_model_at_that_domain(name, served):
     model, loaded = served[name]
     inputs = goldens.rows_of(1)
@@ -176,7 +168,7 @@ def test_served_for_one_domain_it_is_the_model_at_that_domain(name, served):
     )
 
 
-@every_model
+@every_export
 def test_the_signature_names_the_features_and_the_domain(name, served):
     (_, loaded) = served[name]
     signature = loaded.signatures["serving_default"]
@@ -188,7 +180,7 @@ def test_the_signature_names_the_features_and_the_domain(name, served):
     assert signature.structured_outputs["ctr"].shape.as_list() == [None, 1]
 
 
-@every_model
+@every_export
 @pytest.mark.parametrize("wrong", [-1, goldens.NUM_DOMAINS])
 def test_served_a_bad_domain_raises(name, wrong, served):
     (_, loaded) = served[name]

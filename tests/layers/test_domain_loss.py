@@ -124,6 +124,7 @@ def fitted(one):
     return [weight.numpy() for weight in one.weights], history["loss"][0]
 
 
+@pytest.mark.slow
 def test_two_replicas_train_like_one(two_replicas):
     with two_replicas.scope():
         mirrored = model()

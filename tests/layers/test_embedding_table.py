@@ -371,7 +371,9 @@ def fitted(one, batch=16, **options):
     return goldens.arrays(one), fit.history["loss"][0]
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 2])
+@pytest.mark.parametrize(
+    "steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 2]
+)
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -101,6 +101,7 @@ def test_in_training_what_feeds_it_climbs():
         np.testing.assert_allclose(other, move, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_like_one(two_replicas):
     with two_replicas.scope():
         mirrored = model(0.5)

@@ -259,6 +259,7 @@ def trained(strategy):
     return [weight.numpy() for weight in one.weights]
 
 
+@pytest.mark.slow
 def test_two_replicas_train_like_one(two_replicas):
     mirrored, alone = (
         trained(two_replicas),

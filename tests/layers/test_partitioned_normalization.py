@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import keras
@@ -534,7 +535,14 @@ def trained(strategy, domains, **options):
 
 @pytest.mark.parametrize(
     ("case", "steps_per_execution"),
-    [*((case, 4) for case in HALVES), ("a domain of its own on each", 1)],
+    [
+        ("one row of a domain on each", 4),
+        *(
+            pytest.param(case, steps, marks=pytest.mark.slow)
+            for case, steps in itertools.product(HALVES, (1, 4))
+            if (case, steps) != ("one row of a domain on each", 4)
+        ),
+    ],
 )
 def test_two_replicas_train_as_one(case, steps_per_execution, two_replicas):
     domains = HALVES[case]

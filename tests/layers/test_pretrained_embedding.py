@@ -62,6 +62,7 @@ def test_it_never_trains(trainable):
     assert (one.layers[-1].kernel.numpy() != 1).all()
 
 
+@pytest.mark.slow
 def test_two_replicas_look_up_the_same(two_replicas):
     with two_replicas.scope():
         one = model(PretrainedEmbedding(IDS, DIM, name="table"))

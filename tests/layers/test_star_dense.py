@@ -290,7 +290,9 @@ def test_it_computes_in_its_policys_dtype(layer, num_domains, policy):
     )
 
 
-@pytest.mark.parametrize("num_domains", [3, MANY])
+@pytest.mark.parametrize(
+    "num_domains", [3, pytest.param(MANY, marks=pytest.mark.slow)]
+)
 def test_two_replicas_train_as_one(num_domains, two_replicas):
     case = golden(num_domains=num_domains)
     x, domain = case.inputs(rows=32)
@@ -323,7 +325,9 @@ def test_two_replicas_train_as_one(num_domains, two_replicas):
         assert np.abs(value - before[path]).max() > 1e-3
 
 
-@pytest.mark.parametrize("num_domains", [3, MANY])
+@pytest.mark.parametrize(
+    "num_domains", [3, pytest.param(MANY, marks=pytest.mark.slow)]
+)
 def test_an_exported_model_serves_any_number_of_rows(num_domains, tmp_path):
     case = golden(num_domains=num_domains)
     model = case.model()
