@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from mlora_tf.batches import Batches
-from mlora_tf.evaluation import evaluate
 from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import score_split
 from mlora_tf.schema import Schema
@@ -95,9 +94,7 @@ class ExactEvaluation(keras.callbacks.Callback):
                     f"training diverged in epoch {epoch + 1}: predictions are "
                     "not finite."
                 )
-            result = evaluate(
-                scored.label, scored.score, scored.domain, self.schema.domains
-            )
+            result = scored.evaluate(self.schema)
         logs.update(
             val_wauc=result.wauc,
             val_macro_auc=result.macro_auc,

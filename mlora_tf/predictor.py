@@ -92,6 +92,20 @@ class Scored:
     domain: np.ndarray
     users: np.ndarray | None = None
 
+    def evaluate(self, schema: Schema) -> Evaluation:
+        """Evaluates them exactly, per domain and overall.
+
+        Args:
+            schema: Names the domains.
+        """
+        return evaluate(
+            self.label,
+            self.score,
+            self.domain,
+            schema.domains,
+            users=self.users,
+        )
+
 
 def score_split(
     predictor: Predictor,
@@ -163,10 +177,4 @@ def evaluate_split(
     scored = score_split(
         predictor, split, user_feature=user_feature, workers=workers
     )
-    return evaluate(
-        scored.label,
-        scored.score,
-        scored.domain,
-        schema.domains,
-        users=scored.users,
-    )
+    return scored.evaluate(schema)

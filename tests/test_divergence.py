@@ -74,7 +74,9 @@ def without_bad_item(log, row=321):
     return log
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(
+    "replicas", [1, pytest.param(2, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_the_step_and_the_mix_of_its_batch_are_named(
     folder, tmp_path, two_replicas, replicas, value

@@ -534,7 +534,9 @@ def test_many_steps_in_one_execution_are_the_same_steps():
     )
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize(
+    "steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 4]
+)
 def test_two_replicas_are_one(two_replicas, steps_per_execution):
     # epsilon is large, so that noise in a gradient near zero stays small.
     one = make(LazyAdam(0.01, epsilon=1e-2))

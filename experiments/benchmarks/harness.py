@@ -20,6 +20,14 @@ LEAST_ROUNDS = 3
 """The rounds of alternatives that take too long for more."""
 
 
+def quiet_tracing() -> None:
+    """Stops TensorFlow's warnings that functions are traced often.
+
+    A benchmark traces one for each model or form, which is all that they say.
+    """
+    tf.get_logger().setLevel("ERROR")
+
+
 def interleaved(
     alternatives: Mapping[str, Callable[[], Any]], rounds: int
 ) -> dict[str, float]:

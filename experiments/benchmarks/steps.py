@@ -145,23 +145,7 @@ def trainer(
         seconds: How long a turn is timed, about.
         strategy: Where to train; TensorFlow's default unless given.
     """
-    with (strategy or tf.distribute.get_strategy()).scope():
-        model = workload.model()
-        model.compile(
-            OPTIMIZERS[workload.optimizer](),
-            loss={"ctr": "binary_crossentropy"},
-            steps_per_execution=workload.execution,
-            jit_compile=workload.jit_compile,
-        )
-        model.optimizer.build(model.trainable_variables)
-    batches = Batches(
-        workload.rows(),
-        workload.batch_size,
-        mode="per_domain" if workload.pure else "mixed",
-        domain_sampling="proportional" if workload.pure else "sequential",
-        seed=0,
-        num_domains=workload.num_domains,
-    )
+    model, batches = compiled(workload, strategy), batches_of(workload)
 
     def train() -> float:
         clock = Clock(seconds)
@@ -172,6 +156,34 @@ def trainer(
         return clock.step
 
     return train
+
+
+def compiled(
+    workload: Workload, strategy: tf.distribute.Strategy | None = None
+) -> keras.Model:
+    """A workload's model, ready for `fit`."""
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = workload.model()
+        model.compile(
+            OPTIMIZERS[workload.optimizer](),
+            loss={"ctr": "binary_crossentropy"},
+            steps_per_execution=workload.execution,
+            jit_compile=workload.jit_compile,
+        )
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def batches_of(workload: Workload, steps: int | None = None) -> Batches:
+    """A workload's batches: those of a turn, or as many as asked for."""
+    return Batches(
+        workload.rows(steps and steps * workload.batch_size),
+        workload.batch_size,
+        mode="per_domain" if workload.pure else "mixed",
+        domain_sampling="proportional" if workload.pure else "sequential",
+        seed=0,
+        num_domains=workload.num_domains,
+    )
 
 
 def compare(

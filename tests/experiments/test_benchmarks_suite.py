@@ -590,6 +590,7 @@ def test_places_are_short(value, text):
     assert growth._short(value) == text
 
 
+@pytest.mark.slow
 def test_the_binary_and_the_table(tmp_path):
     given = ["--rounds=1", "--seconds=0.5", "--threads=1"]
     suite_of_all.run({"evaluate": given}, tmp_path)

@@ -62,6 +62,7 @@ def readable(text):
     )
 
 
+@pytest.mark.slow
 def test_the_docstrings_command_prints_what_it_promises():
     command = re.search(
         r"python -m experiments\.describe (.*)", describe.__doc__
@@ -107,6 +108,7 @@ def test_a_mistake_takes_one_line():
     assert len(finished.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_help_lists_a_recipes_flags_as_its_own():
     text = run("--help").stdout
     for name in ("domains", "max_adapter_params", "tower_options", "preset"):

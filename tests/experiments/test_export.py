@@ -212,6 +212,7 @@ def test_an_answer_that_differs_is_seen(edit, difference, folder, tmp_path):
             np.testing.assert_equal(found, difference)
 
 
+@pytest.mark.slow
 def test_the_exit_status_says_whether_it_answers(folder, tmp_path):
     # That it is 0 is seen where an export runs without Keras.
     version = copied(folder / "2", tmp_path / "1")

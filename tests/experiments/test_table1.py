@@ -241,6 +241,7 @@ def test_another_folder_is_refused(tmp_path):
         table1.describe(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     made = prepare(tmp_path / "made")
     command = [sys.executable, "-m", "experiments.table1", f"--data={made}"]

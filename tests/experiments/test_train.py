@@ -107,6 +107,7 @@ def test_the_export_serves_what_the_model_predicts(finished, prepared):
     assert schema.read_text() == log.schema.to_json()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(finished, prepared):
     output, options, _ = finished
     before = (output / "metrics.json").stat()
@@ -115,6 +116,7 @@ def test_a_finished_run_is_not_run_again(finished, prepared):
     assert (output / "metrics.json").stat() == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_still_be_exported(prepared, tmp_path):
     output = tmp_path / "run"
     train(prepared, output, "--max_epochs=1", "--noexport")
