@@ -13,6 +13,8 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from data_prep import flag_errors
+from data_prep import plain_log
 from data_prep.folder import PreparationError
 
 # The flags defined below count as the binary's own, so --help lists them.
@@ -56,6 +58,7 @@ def run(prepare: Callable[..., Any], *names: str) -> None:
     def main(argv: list[str]) -> None:
         # As an exception, a polite kill lets the writer clean up, too.
         signal.signal(signal.SIGTERM, _stop)
+        plain_log.use()
         with errors_in_one_line():
             if len(argv) > 1:
                 raise PreparationError(
@@ -65,7 +68,7 @@ def run(prepare: Callable[..., Any], *names: str) -> None:
             keys = (*names, "output", "seed", "overwrite")
             prepare(**{key: values[key] for key in keys})
 
-    app.run(main)
+    app.run(main, flags_parser=flag_errors.parse)
 
 
 def log_counts(manifest: Mapping[str, Any]) -> None:
@@ -84,8 +87,11 @@ def errors_in_one_line() -> Iterator[None]:
     """Ends the user's mistakes in one line on stderr and exit status 1."""
     try:
         yield
-    except (PreparationError, OSError) as error:
+    except PreparationError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"error: {flag_errors.of_system(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as stopped:
         (number,) = stopped.args or (signal.SIGINT,)

@@ -45,6 +45,17 @@ def bar(
         yield lambda amount: progress.advance(task, amount)
 
 
+@contextlib.contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Says on stderr, if that is a terminal, what takes its time.
+
+    Args:
+        description: What is going on: `"Exporting"`.
+    """
+    with Console(stderr=True).status(f"{description} ..."):
+        yield
+
+
 def track(
     items: Iterable[Any] | None, description: str, total: int | None = None
 ) -> Iterator[Any]:

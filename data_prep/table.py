@@ -25,6 +25,8 @@ is in UTF-8 and may be gzipped. In place of flags, `--config` names a JSON:
   are kept. In text, `--separator` parts the items; no text is no item.
 - An empty cell, or NaN, is an error. With `--missing=fill` it is the id 0,
   the training rows' mean, or an empty list.
+- `"vectors": "items.parquet"` among the options of a column of categories
+  gives its values pretrained vectors: see `data_prep.table_vectors`.
 - Rows are split at random (80/10/10), by time, or as a column says.
   Vocabularies, buckets and means are fitted to training rows alone.
 
@@ -58,6 +60,7 @@ from data_prep import staging
 from data_prep import table_columns
 from data_prep import table_config
 from data_prep import table_split
+from data_prep import table_vectors
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
@@ -134,6 +137,11 @@ def prepare(
         PreparationError: The folder exists, or the log can't be used.
     """
     started = time.monotonic()
+    if beam_options and runner is None:
+        raise PreparationError(
+            f"--beam_options={beam_options} are a runner's own; name one by "
+            "--runner, such as DirectRunner."
+        )
     staging.check_output(output, overwrite)
     columns = _columns(
         config,
@@ -171,6 +179,7 @@ def prepare(
         overwrite=overwrite,
     )
     log.check_columns(job.names)
+    table_vectors.files(columns)
     if runner is None:
         manifest = _run(job)
     else:

@@ -86,6 +86,7 @@ def check_tables(where: str, columns: Columns) -> None:
         for feature in columns.features
         if isinstance(feature, Categorical)
     }
+    stated: dict[str, str] = {}
     for feature in columns.features:
         if isinstance(feature, Numeric):
             continue
@@ -96,6 +97,13 @@ def check_tables(where: str, columns: Columns) -> None:
                 f"{at}a table can't be named {feature.table!r}: that is "
                 "another column's name."
             )
+        if feature.vectors is not None:
+            other = stated.setdefault(feature.table, feature.name)
+            if other != feature.name:
+                raise PreparationError(
+                    f"{at}the vectors of the table {feature.table!r} are "
+                    f"stated by {other!r} already; state them once."
+                )
         if feature.min_count != columns.min_counts[feature.table]:
             raise PreparationError(
                 f"{at}columns that share the table {feature.table!r} must "

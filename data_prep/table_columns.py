@@ -14,12 +14,16 @@ LARGEST = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Categorical:
-    """A column of one category a row: an integer or a text."""
+    """A column of one category a row: an integer or a text.
+
+    `vectors` is a file of pretrained ones, which its whole table gets.
+    """
 
     name: str
     table: str
     min_count: int
     missing: str
+    vectors: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ class History:
     separator: str
     pooling: str | None
     target: str | None
+    vectors: str | None = None
 
 
 Feature = Categorical | Numeric | History

@@ -44,7 +44,7 @@ KEYS = (
 """What a configuration may hold; the flags have the same names."""
 
 _OPTIONS: dict[str, tuple[str, ...]] = {
-    "categorical": ("min_count", "table", "missing"),
+    "categorical": ("min_count", "table", "missing", "vectors"),
     "numeric": ("buckets", "missing"),
     "sequence": (
         "max_length",
@@ -54,6 +54,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
         "pooling",
         "target",
         "missing",
+        "vectors",
     ),
 }
 
@@ -150,13 +151,14 @@ def _columns(
                 )
             table_checks.check_keys(at, given, _OPTIONS[kind])
             features.append(make(at, name, given, defaults))
-    min_count = table_checks.number(
-        "--", "min_count", {"min_count": defaults.min_count}, 1, 1
-    )
+    if defaults.min_count < 1:
+        raise PreparationError(
+            f"--min_count must be 1 or more; it is {defaults.min_count}."
+        )
     columns = Columns(
         content["label"],
         content["domain"],
-        _with_tables(features, min_count),
+        _with_tables(features, defaults.min_count),
         frozenset(lists["strings"]),
         lists["domain_values"] or None,
     )
@@ -185,6 +187,7 @@ def _categorical(
         table_checks.name(at, "table", given) or "",
         _min_count(at, given),
         table_checks.choice(at, "missing", given, defaults.missing, MISSING),
+        table_checks.name(at, "vectors", given),
     )
 
 
@@ -227,6 +230,7 @@ def _history(
         table_checks.text(at, "separator", given, defaults.separator),
         pooling,
         target,
+        table_checks.name(at, "vectors", given),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_prep import table_files
+from data_prep import table_vectors
 from data_prep.layout import Description
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
@@ -66,12 +67,13 @@ class Job:
         self, fitted: Fitted, domains: Domains, sources: Mapping[str, Any]
     ) -> Writer:
         """What writes the folder, once all is known of it but the rows."""
+        vectors = table_vectors.read(self.columns, fitted.vocabularies)
         description = Description(
             dataset="table",
             options=self.options,
             seed=self.seed,
-            sources=sources,
-            features=fitted.features,
+            sources={**sources, **table_vectors.sources(self.columns)},
+            features=table_vectors.described(fitted.features, vectors),
             domain_name=self.columns.domain,
             domains=domains.names,
         )
@@ -80,6 +82,7 @@ class Job:
             description,
             overwrite=self.overwrite,
             shard_rows=self.shard_rows,
+            vectors=vectors,
         )
 
     def check_rows(self, expected: int, written: int) -> None:

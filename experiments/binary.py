@@ -12,6 +12,9 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from data_prep import flag_errors
+from data_prep import plain_log
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -25,8 +28,12 @@ def _import_tensorflow_quietly() -> None:
     It writes them to the process's stderr before any log level counts. If
     the import fails, they are shown.
     """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed below
+    except OSError:
+        return  # Nowhere to keep them: they are shown.
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
+    with file as notes:
         os.dup2(notes.fileno(), 2)
         try:
             import tensorflow as tf
@@ -49,6 +56,7 @@ def run(main: Callable[[], None]) -> None:
 
     def checked(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
+        plain_log.use()
         if len(argv) > 1:
             sys.exit(f"error: {argv[1]!r} is no flag; write --name=value.")
         from mlora_tf.stop_signals import StopSignals
@@ -56,7 +64,16 @@ def run(main: Callable[[], None]) -> None:
         with errors_in_one_line(), StopSignals():
             main()
 
-    app.run(checked)
+    _declare_own_flags()
+    app.run(checked, flags_parser=flag_errors.parse)
+
+
+def _declare_own_flags() -> None:
+    """Lists in --helpshort what any file of ours has defined, no one else's."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("experiments."):
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 @contextlib.contextmanager
@@ -78,13 +95,14 @@ def errors_in_one_line() -> Iterator[None]:
     except (
         ClusterError,
         DataError,
-        OSError,
         RecipeError,
         RunError,
         SchemaError,
         TrainingError,
     ) as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {flag_errors.of_system(error)}")
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Stopped) else Stopped(SIGINT)
         more = "" if stopped.message else ": the same command goes on."

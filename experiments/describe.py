@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from data_prep import progress
 from experiments import binary
 from experiments.recipe_flags import define_recipe_flags
 from experiments.recipe_flags import recipe_from_flags
@@ -84,10 +85,11 @@ def describe(
     from mlora_tf.cost import cost
 
     log = without_rows(schema)
-    model = base = _build(log, recipe, recipe.tower)
-    if recipe.tower != "shared":
-        base = _build(log, recipe, "shared")
-    described = cost(model)
+    with progress.waiting("Building the model"):
+        model = base = _build(log, recipe, recipe.tower)
+        if recipe.tower != "shared":
+            base = _build(log, recipe, "shared")
+        described = cost(model)
     print_plainly = functools.partial(console.print, highlight=False)
     print_plainly(_title(recipe, schema), markup=False)
     print_plainly(totals(described, cost(base), recipe.tower))

@@ -10,6 +10,7 @@ is for other weights, other domains or another folder. See
 version's folder.
 """
 
+import json
 import pathlib
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from absl import flags
 
 from experiments import binary
+from experiments.import_flag import define_import_flag
 
 ALL, NONE = "all", "none"
 
@@ -41,10 +43,12 @@ def define_flags() -> None:
         "The domains with a signature of their own: all, none, or "
         "name,name; by default all, unless they are many.",
     )
+    define_import_flag()
 
 
 def main() -> None:
     """Exports what the flags say."""
+    from data_prep import progress
     from experiments.runs import RunError
     from mlora_tf import serving
     from mlora_tf.schema import Schema
@@ -56,21 +60,43 @@ def main() -> None:
             f"{run} is no finished run (no metrics.json): train it with "
             f"experiments.train --output={run}."
         )
+    check_imports(run, values["import"])
     schema = Schema.load(run / "schema.json")
     try:
-        model = loaded(run / "model.keras")
-        version = serving.export(
-            model,
-            schema,
-            values["output"],
-            weights=values["weights"],
-            domains=chosen(values["domains"], schema.domains),
-        )
+        with progress.waiting(f"Exporting {run}"):
+            version = serving.export(
+                loaded(run / "model.keras"),
+                schema,
+                values["output"],
+                weights=values["weights"],
+                domains=chosen(values["domains"], schema.domains),
+            )
     # The errors of a file that is missing, or damaged, among others.
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
         (first, *_) = str(error).splitlines() or [type(error).__name__]
         raise RunError(f"{run} isn't exported: {first}") from None
     print(version)
+
+
+def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
+    """Raises unless the modules are imported that a run was trained with.
+
+    Raises:
+        RunError: They aren't. None is imported because a file names it.
+    """
+    from experiments.runs import RunError
+
+    try:
+        config = json.loads((run / "config.json").read_text("utf-8"))
+        needed = [str(name) for name in config.get("imports", ())]
+    except (AttributeError, OSError, TypeError, ValueError, RecursionError):
+        needed = []  # The model itself will say what it lacks.
+    lacking = [name for name in needed if name not in imports]
+    if lacking:
+        raise RunError(
+            f"{run} was trained with modules of yours: add "
+            f"--import={','.join(lacking)}."
+        )
 
 
 def loaded(path: pathlib.Path) -> Any:

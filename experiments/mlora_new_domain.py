@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 from rich.console import Console
 
+from data_prep import progress
 from experiments import binary
 from experiments import runs
 from experiments.provenance import provenance
@@ -45,7 +46,12 @@ def define_flags() -> None:
         "output", str(RESULTS), "Where new_domain.jsonl and the table are."
     )
     flags.DEFINE_string("runs", "runs/new_domain", "Where models are trained.")
-    flags.DEFINE_integer("threads", None, "TensorFlow's; all by default.")
+    flags.DEFINE_integer(
+        "threads",
+        None,
+        "TensorFlow's; one a core by default.",
+        lower_bound=1,
+    )
 
 
 def main() -> None:
@@ -64,9 +70,10 @@ def main() -> None:
                 for one in lines.read(log)
             }:
                 continue
-            found = held_out(
-                data, domain, chosen, strategy, pathlib.Path(values.runs)
-            )
+            with progress.waiting(f"Training without {domain}, seed {seed}"):
+                found = held_out(
+                    data, domain, chosen, strategy, pathlib.Path(values.runs)
+                )
             lines.append(log, found)
             console.print(
                 f"{data.name} without {domain}, seed {seed}: "

@@ -21,6 +21,7 @@ from typing import Any
 
 from absl import flags
 
+from data_prep import progress
 from experiments import binary
 from experiments import runs
 from experiments.describe import make_schema
@@ -52,7 +53,7 @@ def main() -> None:
     """Counts and writes."""
     output = pathlib.Path(flags.FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
-    rows = [counted(recipe) for recipe in recipes()]
+    rows = [counted(recipe) for recipe in progress.track(recipes(), "Building")]
     content = {"command": COMMAND, "provenance": provenance(), "rows": rows}
     path = output / "mlora_parameters.json"
     runs.write(path, json.dumps(content, indent=1) + "\n")

@@ -74,10 +74,19 @@ def define_flags() -> None:
         "replicas",
         None,
         "GPUs, or logical CPU devices; all GPUs, or 2 on a CPU, by default.",
+        lower_bound=1,
     )
-    flags.DEFINE_integer("seed", 0, "Of weights, order and dropout.")
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "Of weights, order and dropout.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,
+    )
     flags.DEFINE_integer("rows", 150_000, "Rows of the click log.")
-    flags.DEFINE_integer("max_epochs", 40, "The most epochs of a phase.")
+    flags.DEFINE_integer(
+        "max_epochs", 40, "The most epochs of a phase.", lower_bound=1
+    )
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from experiments.import_flag import define_import_flag
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.batches import DOMAIN_SAMPLINGS
 from mlora_tf.batches import MODES
@@ -28,6 +29,7 @@ flags.disclaim_key_flags()
 
 def define_recipe_flags() -> None:
     """Defines the flags. One that isn't given takes the preset's value."""
+    define_import_flag()
     flags.DEFINE_enum(
         "preset",
         "tuned",
@@ -51,15 +53,21 @@ def define_recipe_flags() -> None:
         "norm", None, sorted(NORMS), "What normalizes the tower's input."
     )
     flags.DEFINE_bool("auxiliary", None, "Add STAR's auxiliary network.")
-    flags.DEFINE_list("hidden_units", None, "Widths, as in 256,128,64.")
-    flags.DEFINE_float("dropout", None, "Rate in the hidden layers.")
+    flags.DEFINE_list(
+        "hidden_units", None, "Widths of the hidden layers, as in 256,128,64."
+    )
+    flags.DEFINE_float(
+        "dropout", None, "Rate in the hidden layers, from 0 to below 1."
+    )
     flags.DEFINE_enum(
         "dropout_placement",
         None,
         DROPOUT_PLACEMENTS,
         "On the shared path alone, or on each layer's output.",
     )
-    flags.DEFINE_integer("temperature", None, "rank = units // temperature.")
+    flags.DEFINE_integer(
+        "temperature", None, "rank = max(units // temperature, 1)."
+    )
     flags.DEFINE_integer(
         "max_adapter_params",
         None,
@@ -92,9 +100,11 @@ def define_recipe_flags() -> None:
         OPTIMIZERS,
         "lazy_adam leaves alone the domains that a batch doesn't have.",
     )
-    flags.DEFINE_float("learning_rate", None, "Adam's.")
-    flags.DEFINE_float("adam_epsilon", None, "Adam's.")
-    flags.DEFINE_integer("batch_size", None, "Over all replicas.")
+    flags.DEFINE_float("learning_rate", None, "The optimizer's; above 0.")
+    flags.DEFINE_float("adam_epsilon", None, "The optimizer's; above 0.")
+    flags.DEFINE_integer(
+        "batch_size", None, "Rows of a step, over all replicas."
+    )
     flags.DEFINE_enum(
         "batches",
         None,
@@ -125,7 +135,9 @@ def define_recipe_flags() -> None:
     )
     flags.DEFINE_integer("max_epochs", None, "The most epochs of a phase.")
     flags.DEFINE_float(
-        "fresh_fraction", None, "Share of the rows kept for phase two."
+        "fresh_fraction",
+        None,
+        "Share of the training rows kept for phase two, from 0 to below 1.",
     )
     flags.DEFINE_integer("seed", 0, "Of weights, order and dropout.")
 

@@ -14,6 +14,7 @@ import pathlib
 
 from absl import flags
 
+from data_prep import progress
 from experiments import binary
 from experiments import lazy_adam
 from experiments import mlora_controls
@@ -69,7 +70,7 @@ def main() -> None:
         )
     written = [
         study.write(log, preset)
-        for study in STUDIES
+        for study in progress.track(STUDIES, "Writing tables")
         for preset in study.presets
     ]
     sections = [section for section in written if section is not None]

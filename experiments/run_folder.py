@@ -13,6 +13,7 @@ import keras
 
 from data_prep.folder_lock import locked
 from experiments.provenance import provenance
+from experiments.run_readme import readme
 from mlora_tf import durable
 from mlora_tf.phases import Phase
 from mlora_tf.transform import unfreeze
@@ -39,6 +40,8 @@ def held(output: pathlib.Path) -> Iterator[None]:
         RunError: It holds something else.
         FolderInUseError: Another process has it.
     """
+    if output.exists() and not output.is_dir():
+        raise RunError(f"{output} is no folder: choose another --output.")
     output.mkdir(parents=True, exist_ok=True)
     strange = [path for path in output.iterdir() if not _is_ours(path)]
     if strange and not (output / "config.json").is_file():
@@ -57,7 +60,7 @@ def _is_ours(path: pathlib.Path) -> bool:
 
 
 def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
-    """Writes `config.json`, unless the folder holds work of another run.
+    """Writes `config.json` and a page, unless there is work of another run.
 
     Raises:
         RunError: It does.
@@ -69,6 +72,7 @@ def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
     if not started:
         content = {**config, "provenance": provenance()}
         write(path, json.dumps(content, indent=2))
+        write(output / "README.md", readme(output, config))
         return
     try:
         saved = _flat(json.loads(path.read_text("utf-8")))

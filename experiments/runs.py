@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
+from data_prep import progress
 from experiments import run_folder
 from experiments.run_callbacks import standard_callbacks
 from experiments.run_folder import RunError
@@ -21,7 +22,6 @@ from mlora_tf import serving
 from mlora_tf import training
 from mlora_tf.data import ClickLog
 from mlora_tf.distribution import training_strategy
-from mlora_tf.evaluation import evaluate
 from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import Scored
 from mlora_tf.predictor import score_split
@@ -46,6 +46,7 @@ def run(
     export: bool = True,
     console: Console | None = None,
     stop: StopSignals | None = None,
+    imports: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Trains a recipe and writes the run's folder.
 
@@ -65,6 +66,7 @@ def run(
         console: Shows progress; None shows none.
         stop: Signals that end the run once its state is saved; None leaves
             them to others.
+        imports: The user's modules that have been imported; recorded.
 
     Returns:
         The content of `metrics.json`.
@@ -87,6 +89,7 @@ def run(
             console,
             stop,
             workers,
+            imports,
         )
 
 
@@ -100,14 +103,17 @@ def _run(
     console: Console | None,
     stop: StopSignals | None,
     workers: Workers,
+    imports: Sequence[str],
 ) -> dict[str, Any]:
-    config = {
+    config: dict[str, Any] = {
         "recipe": recipe.to_dict(),
         "data": log.fingerprint,
         "reading": log.reading,
         "replicas": strategy.num_replicas_in_sync,
         "deterministic": deterministic,
     }
+    if imports:
+        config["imports"] = list(imports)
     if workers.count > 1:
         config["workers"] = workers.count
         workers.check_same("flags and data", config)
@@ -155,13 +161,24 @@ def _run(
                 )
             _export(model, log, output)
 
-    workers.from_chief(write_model)
-    metrics = _metrics(log, phases, workers)
+    with _waiting(console, f"Exporting {output}"):
+        workers.from_chief(write_model)
+    with _waiting(console, "Evaluating"):
+        metrics = _metrics(log, phases, workers)
     # Last, because it says that the run is finished.
     workers.from_chief(
         lambda: write(metrics_path, json.dumps(metrics, indent=2))
     )
     return metrics
+
+
+def _waiting(
+    console: Console | None, description: str
+) -> contextlib.AbstractContextManager[None]:
+    """Says what takes its time, if anybody wants to know."""
+    if console is None:
+        return contextlib.nullcontext()
+    return progress.waiting(description)
 
 
 def start_tensorflow(
@@ -231,13 +248,7 @@ def _metrics(
                 user_feature=user,
                 workers=workers,
             )
-            result = evaluate(
-                scored.label,
-                scored.score,
-                scored.domain,
-                log.schema.domains,
-                users=scored.users,
-            )
+            result = scored.evaluate(log.schema)
             report[split] = result.to_dict()
             if split == "test":
                 report[split]["intervals"] = _intervals(log, scored)

@@ -255,8 +255,14 @@ def main() -> None:
             )
     output = pathlib.Path(given.output)
     log = RunLog(output / "runs.jsonl")
-    start = options("start", given.start)
-    values = options("values", given.values)
+    start = options("--start", given.start)
+    values = options("--values", given.values)
+    fields = {one.name for one in dataclasses.fields(Recipe)}
+    if not set(start) <= fields:
+        raise runs.RunError(
+            "--start must have a recipe's fields alone. Received: "
+            f"{', '.join(sorted(set(start) - fields))}"
+        )
     for name, tried in values.items():
         if name not in ALL_LEVERS or not (isinstance(tried, list) and tried):
             raise runs.RunError(

@@ -13,6 +13,7 @@ ids plus one.
 
 import json
 import pathlib
+import sys
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,8 @@ def define_flags() -> None:
 def main() -> None:
     """Counts every folder's rows and writes the tables."""
     values = flags.FLAGS
+    if not values.data:
+        sys.exit("error: --data is empty: name prepared folders.")
     write(values.data, pathlib.Path(values.output))
 
 

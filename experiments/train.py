@@ -7,7 +7,8 @@ The folder tells everything about the run; see `experiments/runs.py`. The same
 command goes on with a run that was killed, and does nothing for a finished
 one; SIGTERM and Ctrl-C save the epoch under way. On MovieLens-1M by gender it
 takes about a minute on two cores; expect a test WAUC of 80.2 to 81.2, by
-recipe (README has the table).
+recipe (README has the table). A flag below without a default has the value of
+`--preset` unless it is given; `mlora_tf/recipes.py` says what each does.
 """
 
 import pathlib
@@ -36,8 +37,14 @@ def define_flags() -> None:
         None,
         "GPUs, or logical CPU devices; all GPUs by default, and of each "
         "worker that TF_CONFIG states.",
+        lower_bound=1,
     )
-    flags.DEFINE_integer("threads", None, "TensorFlow's; all by default.")
+    flags.DEFINE_integer(
+        "threads",
+        None,
+        "TensorFlow's; one a core by default.",
+        lower_bound=1,
+    )
     flags.DEFINE_bool(
         "deterministic", False, "The same bits on every run; slower."
     )
@@ -50,6 +57,7 @@ def main() -> None:
     values = flags.FLAGS.flag_values_dict()
     from rich.console import Console
 
+    from data_prep import progress
     from experiments.runs import run
     from experiments.runs import start_tensorflow
     from mlora_tf import data
@@ -61,7 +69,8 @@ def main() -> None:
         threads=values["threads"],
         deterministic=values["deterministic"],
     )
-    log = data.load(values["data"], values["reading"])
+    with progress.waiting(f"Reading {values['data']}"):
+        log = data.load(values["data"], values["reading"])
     with StopSignals() as stop:
         metrics = run(
             log,
@@ -72,6 +81,7 @@ def main() -> None:
             export=values["export"],
             console=Console(stderr=True),
             stop=stop,
+            imports=values["import"],
         )
     if Workers(strategy).is_chief:
         print(summary(metrics))

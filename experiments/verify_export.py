@@ -36,13 +36,18 @@ def define_flags() -> None:
         required=True,
     )
     flags.DEFINE_float(
-        "tolerance", TOLERANCE, "The most by which a prediction may differ."
+        "tolerance",
+        TOLERANCE,
+        "The most by which a prediction may differ.",
+        lower_bound=0,
     )
 
 
 def main() -> None:
     """Replays the requests and says how far the answers are off."""
     folder = latest(pathlib.Path(flags.FLAGS.export))
+    if sys.stderr.isatty():
+        print(f"Replaying {folder} ...", file=sys.stderr, flush=True)
     try:
         differences = replay(folder)
     except FileNotFoundError as error:
@@ -94,8 +99,7 @@ def replay(folder: pathlib.Path) -> dict[str, float]:
             f"Received: {len(content['requests'])} in {content['format']!r}"
         )
 
-    import tensorflow as tf
-
+    tf = _import_tensorflow()
     signatures = tf.saved_model.load(str(folder)).signatures
     # As they were recorded; by default GPUs round the factors of products.
     config = tf.config.experimental
@@ -111,6 +115,21 @@ def replay(folder: pathlib.Path) -> dict[str, float]:
         }
     finally:
         config.enable_tensor_float_32_execution(rounded)
+
+
+def _import_tensorflow() -> Any:
+    """TensorFlow, without the notes that it writes to stderr at its start."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    return tf
 
 
 def _ask(signature: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:

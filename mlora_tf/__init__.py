@@ -1,9 +1,9 @@
 """Click prediction for many domains at once: MLoRA and STAR in Keras 3."""
 
 from mlora_tf import preflight as preflight
-from mlora_tf.adapt import adapt
 from mlora_tf.adapters import load_adapters
 from mlora_tf.adapters import save_adapters
+from mlora_tf.adapting import adapt
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.disabling import disable_adapters
 from mlora_tf.domains import add_domain

@@ -160,8 +160,8 @@ def _check_files(folder: pathlib.Path, names: Iterable[str]) -> None:
     if missing:
         raise DataError(
             f"{folder} is no prepared folder: it has no {', '.join(missing)}. "
-            "Make one with `python -m data_prep.movielens` or "
-            "`python -m data_prep.synthetic`."
+            "Make one with a binary of data_prep, such as "
+            "`python -m data_prep.table`."
         )
 
 

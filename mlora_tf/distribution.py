@@ -88,6 +88,9 @@ def distributed(
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """What `fit` takes under a strategy: each replica's part of each batch.
 
+    `fit` wants `shuffle=False` with it: these batches are shuffled, and Keras
+    warns that it can't do so again.
+
     Args:
         batches: The batches, made with this worker's `shard`.
         strategy: Where to train.

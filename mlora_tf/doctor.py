@@ -15,12 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import tensorflow as tf
 
 from mlora_tf import doctor_folders
 from mlora_tf import environment
+from mlora_tf import user_modules
 from mlora_tf.cluster import Cluster
 from mlora_tf.cluster import ClusterError
 from mlora_tf.environment import OK
@@ -51,9 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=pathlib.Path, help="A prepared folder.")
     parser.add_argument("--run", type=pathlib.Path, help="A run's folder.")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        default="",
+        metavar="MODULE,MODULE",
+        help="Your modules that --run was trained with.",
+    )
     options = parser.parse_args(arguments)
+    modules = options.modules.split(",") if options.modules else []
+    try:
+        user_modules.import_all(modules)
+    except user_modules.UserModuleError as error:
+        parser.error(str(error))
     levels = []
-    for finding in findings(options.data, options.run):
+    for finding in findings(options.data, options.run, modules):
         _say(str(finding))
         levels.append(finding.level)
     problems, warnings = levels.count(PROBLEM), levels.count(WARNING)
@@ -62,13 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def findings(
-    data: pathlib.Path | None = None, run: pathlib.Path | None = None
+    data: pathlib.Path | None = None,
+    run: pathlib.Path | None = None,
+    modules: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """All that is found, in order.
 
     Args:
         data: A prepared folder to check.
         run: A run's folder to check.
+        modules: The user's, which have been imported.
     """
     yield from environment.findings()
     yield from _devices()
@@ -79,7 +93,7 @@ def findings(
     if data is not None:
         fingerprint = yield from doctor_folders.data_findings(data)
     if run is not None:
-        yield from doctor_folders.run_findings(run, fingerprint)
+        yield from doctor_folders.run_findings(run, fingerprint, modules)
 
 
 def _devices() -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Generator
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -74,13 +75,16 @@ def data_findings(
 
 
 def run_findings(
-    folder: pathlib.Path, fingerprint: str | None = None
+    folder: pathlib.Path,
+    fingerprint: str | None = None,
+    modules: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Checks a run's folder.
 
     Args:
         folder: The folder.
         fingerprint: That of the data that it should have been trained on.
+        modules: The user's, which have been imported.
     """
     path = folder / "config.json"
     if not folder.is_dir():
@@ -119,7 +123,20 @@ def run_findings(
             f"{finished} is damaged: delete it, and the same command writes "
             "it again",
         )
-    yield from _files(folder)
+    needed = config.get("imports")
+    lacking = [
+        str(name)
+        for name in (needed if isinstance(needed, list) else [])
+        if name not in modules
+    ]
+    if lacking:
+        yield Finding(
+            WARNING,
+            f"{folder} was trained with modules of yours, and its model isn't "
+            f"looked at without them: add --import={','.join(lacking)}",
+        )
+    else:
+        yield from _files(folder)
 
 
 def _files(folder: pathlib.Path) -> Iterator[Finding]:

@@ -61,11 +61,16 @@ def require() -> None:
     """Raises `ImportError` if this package can't be imported, and says why."""
     found = list(findings())
     fatal = [finding.text for finding in found if finding.fatal]
-    if fatal and "mlora_tf.doctor" in sys.orig_argv:
+    if fatal and is_doctor():
         # It can't be imported either, and this is what it would say.
         sys.exit("\n".join(map(str, found)))
     if fatal:
         raise ImportError("mlora_tf can't start: " + "; ".join(fatal))
+
+
+def is_doctor() -> bool:
+    """Whether this process is `python -m mlora_tf.doctor`."""
+    return "mlora_tf.doctor" in sys.orig_argv
 
 
 def findings() -> Iterator[Finding]:

@@ -41,6 +41,21 @@ TOLERANCE = 1e-5
 NARROW_TOLERANCE = 0.05
 """The same where weights or computations are of less than `float32`."""
 
+README = """# A model for TensorFlow Serving
+
+Exported by `mlora_tf.serving.export`, or by `python -m experiments.export`.
+The folder above this one is a version of the model, and the one above that is
+what a server takes: `tensorflow_model_server --model_base_path=...`.
+
+- `export.json`: versions, the type of the weights, which domains are folded
+- `schema.json`: features, vocabularies, domains
+- `golden.json`: a request to each signature, and its answer
+
+`python -m experiments.verify_export --export=...` replays those requests; it
+needs TensorFlow alone.
+"""
+"""The page in an export's `assets.extra`."""
+
 
 def export(
     model: keras.Model,
@@ -69,13 +84,14 @@ def export(
     - `raw` takes raw values and domains' names; see `RawInputs.signature`;
     - `tf_example` takes serialised `tf.Example`s of raw values.
 
-    Tables are stored once for all signatures. `assets.extra` holds
-    `schema.json`, `export.json`, warm-up requests for TensorFlow Serving and
-    `golden.json`: for each signature a request and its answer, which
-    `experiments.verify_export` replays. Nothing is exported unless each answer
-    is the model's, within `TOLERANCE`; where weights are narrow, or the model
-    computes in less than `float32`, within `NARROW_TOLERANCE`, which is loose:
-    it tells a wrong fold of a probability, not how much rounding costs.
+    Tables are stored once for all signatures. `assets.extra` holds a page
+    that says what this is, `schema.json`, `export.json`, warm-up requests for
+    TensorFlow Serving and `golden.json`: for each signature a request and its
+    answer, which `experiments.verify_export` replays. Nothing is exported
+    unless each answer is the model's, within `TOLERANCE`; where weights are
+    narrow, or the model computes in less than `float32`, within
+    `NARROW_TOLERANCE`, which is loose: it tells a wrong fold of a probability,
+    not how much rounding costs.
 
     Args:
         model: A model from `build_model`, or another with its inputs.
@@ -120,6 +136,7 @@ def export(
         tf.saved_model.save(signatures, str(aside), signatures.functions)
         extra = aside / "assets.extra"
         extra.mkdir()
+        (extra / "README.md").write_text(README, "utf-8")
         (extra / "schema.json").write_text(schema.to_json(), "utf-8")
         about = _about(signatures, schema, weights, differences)
         (extra / "export.json").write_text(json.dumps(about, indent=1), "utf-8")
@@ -203,6 +220,8 @@ def _about(
     return {
         "format": FORMAT,
         "mlora_tf": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
         "weights": weights,
         "difference_to_the_model": dict(differences),
         "domains": {

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from mlora_tf.adapt import adapt
+from mlora_tf.adapting import adapt
 from mlora_tf.layers import MLoRADense
 from mlora_tf.merge import merge_domain
 from mlora_tf.transform import domain_names

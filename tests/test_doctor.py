@@ -438,6 +438,20 @@ def test_a_folder_that_is_no_run_is_a_problem(capsys, own_home, tmp_path):
     assert any("is no folder: give the --output" in line for line in lines)
 
 
+def test_a_run_with_modules_of_its_own_needs_them(capsys, own_home, run):
+    path = run / "config.json"
+    config = json.loads(path.read_text())
+    # A module that is imported anyway; none is because a file names it.
+    path.write_text(json.dumps({**config, "imports": ["tests.clicks"]}))
+    _, (line,) = diagnosis(capsys, f"--run={run}")
+    assert _matches("warning .*add --import=tests.clicks$", line)
+    given = f"--run={run}", "--import=tests.clicks"
+    assert diagnosis(capsys, *given) == (0, [])
+    with pytest.raises(SystemExit):
+        doctor.main(["--import=nowhere.at_all"])
+    assert "there is no module 'nowhere'" in capsys.readouterr().err
+
+
 def test_an_unfinished_run_is_a_warning(capsys, own_home, run):
     damage(run, "metrics.json", None)
     status, (line,) = diagnosis(capsys, f"--run={run}")
@@ -486,9 +500,11 @@ def command(**variables):
     )
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_status_zero():
     done = command()
     assert done.returncode == 0, done.stdout
+    assert done.stderr == ""
     assert done.stdout.endswith("warning(s)\n")
     assert "python 3" in done.stdout
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from mlora_tf.adapt import adapt
+from mlora_tf.adapting import adapt
 from mlora_tf.layers import DomainIds
 from mlora_tf.layers import DomainLayer
 from mlora_tf.layers import EmbeddingTable
@@ -90,7 +90,7 @@ def names(model):
 # --- The law -----------------------------------------------------------------
 
 
-@goldens.every_model()
+@goldens.every_model(fast=goldens.covering_tower)
 def test_merged_a_domain_is_the_model_at_that_domain(name):
     golden, model = goldens.MODELS[name], trained(name)
     allowed = {"CheckedIds", *OUR_OWN.get(golden.backbone, ())}

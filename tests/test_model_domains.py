@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mlora_tf.adapt import adapt
+from mlora_tf.adapting import adapt
 from mlora_tf.domains import add_domain
 from mlora_tf.domains import remove_domain
 from mlora_tf.domains import rename_domain

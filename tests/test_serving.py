@@ -16,7 +16,7 @@ from mlora_tf import golden_request
 from mlora_tf import serving
 from mlora_tf import serving_signatures
 from mlora_tf import warm_up
-from mlora_tf.adapt import adapt
+from mlora_tf.adapting import adapt
 from mlora_tf.layers.domain_ops import pure_batches
 from mlora_tf.replies import Replies
 from mlora_tf.schema import DenseFeature
@@ -220,6 +220,7 @@ def test_an_unknown_domain_is_refused(served):
         ask(served, "serving_default", inputs)
 
 
+@pytest.mark.slow
 def test_only_the_domains_asked_for_have_a_signature(tmp_path):
     golden = goldens.MODELS["mlp-mlora"].make()
     for domains, expected in (((), set()), (["pl"], {"domain_pl"})):
@@ -329,6 +330,8 @@ def test_the_folder_says_what_it_is(version, model):
     assert Schema.load(extra / "schema.json") == KINDS
     about = read(version, "export.json")
     assert about["weights"] == "float32"
+    assert about["tensorflow"] == tf.__version__
+    assert "experiments.verify_export" in (extra / "README.md").read_text()
     assert about["padding"] == {"brands": "", "seen": -1}
     assert about["domains"]["domain_p_l"]["domain"] == "p l"
     assert max(about["difference_to_the_model"].values()) <= 1e-6
@@ -416,6 +419,7 @@ def test_it_runs_without_keras_and_mlora_tf(version):
         assert re.search(f"^{name} ", finished.stdout, re.M)
 
 
+@pytest.mark.slow
 def test_it_runs_in_a_session_as_in_a_server(version):
     # TensorFlow Serving restores the variables, fills the vocabularies and
     # feeds and fetches tensors by the names in the signatures.
@@ -481,6 +485,7 @@ def test_the_model_stays_as_it_was(tmp_path):
         np.testing.assert_array_equal(predicted(one, goldens.rows_of()), before)
 
 
+@pytest.mark.slow
 def test_a_model_in_training_on_replicas_is_exported(tmp_path, two_replicas):
     with two_replicas.scope():
         model = goldens.MODELS["mlp-mlora"].make()

@@ -21,17 +21,20 @@ from experiments import binary
 def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_string("data", None, "The prepared folder.", required=True)
-    flags.DEFINE_integer("epochs", 6, "Epochs; the first isn't counted.")
+    flags.DEFINE_integer(
+        "epochs", 6, "Epochs; the first isn't counted.", lower_bound=2
+    )
 
 
 def main() -> None:
     """Trains each arm and writes the medians."""
     from experiments import runs
-    from experiments.benchmarks.harness import write_result
+    from experiments.benchmarks import harness
     from mlora_tf import data
     from mlora_tf import training
     from mlora_tf.recipes import Recipe
 
+    harness.quiet_tracing()
     strategy = runs.start_tensorflow()
     log = data.load(flags.FLAGS.data)
     rows = []
@@ -66,7 +69,7 @@ def main() -> None:
                 }
             )
             print(rows[-1])
-    write_result(
+    harness.write_result(
         "epoch",
         "python -m experiments.benchmarks.epoch --data=data/ml1m-gender",
         {"data": log.fingerprint, "train_rows": len(log.train), "rows": rows},

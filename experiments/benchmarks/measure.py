@@ -38,4 +38,6 @@ def measure(report: pathlib.Path, command: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     sys.exit(measure(pathlib.Path(sys.argv[1]), sys.argv[2:]))

@@ -23,7 +23,10 @@ def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_string("data", None, "The prepared folder.", required=True)
     flags.DEFINE_integer(
-        "max_epochs", suite.Settings.max_epochs, "The most epochs."
+        "max_epochs",
+        suite.Settings.max_epochs,
+        "The most epochs.",
+        lower_bound=1,
     )
 
 

@@ -28,21 +28,26 @@ def main() -> None:
     """Times every size and writes the result."""
     import tensorflow as tf
 
+    from experiments.benchmarks.harness import quiet_tracing
     from experiments.benchmarks.harness import write_result
 
+    quiet_tracing()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    rows = [time_forms(domains, rank) for domains, rank in SIZES]
-    names = list(rows[0])
-    print(" ".join(f"{name:>10}" for name in names))
-    for row in rows:
+    rows: list[dict[str, Any]] = []
+    for domains, rank in SIZES:
+        row = time_forms(domains, rank)
+        if not rows:
+            print(" ".join(f"{name:>10}" for name in row))
+        rows.append(row)
         print(
             " ".join(
                 f"{value:>10.2f}"
                 if isinstance(value, float)
                 else f"{value!s:>10}"
                 for value in row.values()
-            )
+            ),
+            flush=True,
         )
     write_result(
         "routing",

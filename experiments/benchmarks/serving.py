@@ -63,7 +63,12 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "calls", Settings.calls, "Requests to each.", lower_bound=1
     )
-    flags.DEFINE_integer("threads", None, "TensorFlow's; all by default.")
+    flags.DEFINE_integer(
+        "threads",
+        None,
+        "TensorFlow's; one a core by default.",
+        lower_bound=1,
+    )
     flags.DEFINE_string("output", None, "Folder of the results.")
 
 
@@ -74,6 +79,7 @@ def main() -> None:
     from experiments.benchmarks.serving_report import markdown
 
     values = flags.FLAGS.flag_values_dict()
+    harness.quiet_tracing()
     runs.start_tensorflow(threads=values["threads"])
     given = [
         f"--{name}={values[name]}"

@@ -22,9 +22,11 @@ NUM_DOMAINS = 2
 def main() -> None:
     """Times every strategy and writes the result."""
     from experiments.benchmarks.harness import medians
+    from experiments.benchmarks.harness import quiet_tracing
     from experiments.benchmarks.harness import write_result
     from experiments.benchmarks.steps import Workload
 
+    quiet_tracing()
     rows = []
     for tower in ("shared", "mlora"):
         seconds = medians(alternatives(tower), ROUNDS)

@@ -28,10 +28,12 @@ FLAGS = ("rows", "domains", "users", "items")
 
 def define_flags() -> None:
     """Defines the flags."""
-    flags.DEFINE_integer("rows", 50_000_000, "Rows, over all splits.")
-    flags.DEFINE_integer("domains", 1000, "Domains.")
-    flags.DEFINE_integer("users", 1_000_000, "Users.")
-    flags.DEFINE_integer("items", 200_000, "Items.")
+    flags.DEFINE_integer(
+        "rows", 50_000_000, "Rows, over all splits.", lower_bound=1
+    )
+    flags.DEFINE_integer("domains", 1000, "Domains.", lower_bound=1)
+    flags.DEFINE_integer("users", 1_000_000, "Users.", lower_bound=1)
+    flags.DEFINE_integer("items", 200_000, "Items.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 1024, "Rows of a batch.", lower_bound=1)
     flags.DEFINE_string(
         "output",

@@ -45,8 +45,18 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "rounds", default.rounds, "Times each is timed.", lower_bound=1
     )
-    flags.DEFINE_float("seconds", default.seconds, "Of a turn of steps, about.")
-    flags.DEFINE_integer("threads", None, "TensorFlow's; all by default.")
+    flags.DEFINE_float(
+        "seconds",
+        default.seconds,
+        "How long a turn of steps takes, about.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "threads",
+        None,
+        "TensorFlow's; one a core by default.",
+        lower_bound=1,
+    )
 
 
 def arguments(names: Iterable[str] = FLAGS) -> list[str]:
@@ -86,6 +96,7 @@ def _main(name: str, measure: Callable[[Settings], dict[str, Any]]) -> None:
     from experiments.benchmarks.harness import write_result
     from experiments.benchmarks.report import from_dict
     from experiments.benchmarks.report import table
+    from experiments.runs import RunError
 
     values = flags.FLAGS.flag_values_dict()
     _set_up(values["threads"])
@@ -93,6 +104,17 @@ def _main(name: str, measure: Callable[[Settings], dict[str, Any]]) -> None:
     settings = Settings(
         **{field: values[field] for field in fields if field in values}
     )
+    if (
+        settings.data
+        and not pathlib.Path(settings.data, "manifest.json").is_file()
+    ):
+        raise RunError(
+            f"--data={settings.data} is no prepared folder: it has no "
+            "manifest.json. Make one with a binary of data_prep."
+        )
+    if sys.stderr.isatty():
+        # No bar, whose thread would take its part of what is measured.
+        print(f"Measuring {name} ...", file=sys.stderr, flush=True)
     content = measure(settings)
     folder = pathlib.Path(values["output"])
     write_result(name, command(name, arguments()), content, folder)
@@ -103,8 +125,9 @@ def _main(name: str, measure: Callable[[Settings], dict[str, Any]]) -> None:
 def _set_up(threads: int | None) -> None:
     import tensorflow as tf
 
-    # It warns that train functions are traced often: one for each model.
-    tf.get_logger().setLevel("ERROR")
+    from experiments.benchmarks.harness import quiet_tracing
+
+    quiet_tracing()
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -112,6 +112,8 @@ class Study:
     def main(self) -> None:
         """Trains what is missing and writes the table."""
         values = flags.FLAGS
+        if not values.data:
+            raise runs.RunError("--data is empty: name prepared folders.")
         console = Console(stderr=True)
         log = RunLog(pathlib.Path(values.output) / "runs.jsonl")
         arms = [

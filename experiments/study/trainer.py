@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -157,6 +158,8 @@ def _result(future: "concurrent.futures.Future[Any]", run: Run) -> Any:
 def _start(parent: int) -> None:
     """Sets up a process: one thread, and an end with its parent's."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # A study has the two phases on the same rows on purpose, in run after run.
+    logging.getLogger("mlora_tf.training").setLevel(logging.ERROR)
     _strategy()
 
 

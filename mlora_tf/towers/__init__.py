@@ -15,6 +15,7 @@ from mlora_tf.towers.star import star
 from mlora_tf.towers.tower import DROPOUT_PLACEMENTS
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import shared_logit
 
 TOWERS: dict[str, Callable[..., Tower]] = {
     "shared": shared,
@@ -38,4 +39,5 @@ __all__ = [
     "Hidden",
     "Tower",
     "normalized",
+    "shared_logit",
 ]

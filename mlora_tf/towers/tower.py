@@ -117,7 +117,20 @@ def shared_hidden(x: Any, hidden: Hidden, where: int) -> Any:
 
 
 def shared_logit(x: Any) -> Any:
-    """The last layer, the same for every domain: `(batch, 1)`."""
+    """The last layer, the same for every domain.
+
+    Args:
+        x: Tensor of shape `(batch, width)`.
+
+    Returns:
+        Tensor of shape `(batch, 1)`.
+
+    Example:
+    >>> hidden = keras.layers.Dense(8, activation="relu")
+    >>> tower = Tower(hidden, shared_logit)
+    >>> tower.logit(tower(keras.Input((4,)))).shape
+    (None, 1)
+    """
     return layers.Dense(
         1, kernel_initializer="glorot_normal", name="logit.deep"
     )(x)

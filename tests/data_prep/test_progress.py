@@ -37,6 +37,19 @@ def test_a_file_or_a_pipe_sees_nothing(monkeypatch):
     assert stream.getvalue() == ""
 
 
+def test_a_terminal_sees_what_it_waits_for(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.waiting("Exporting"):
+        pass
+    assert "Exporting ..." in terminal.getvalue()
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.waiting("Exporting"):
+        pass
+    assert stream.getvalue() == ""
+
+
 def test_numbers_stand_in_for_items():
     assert list(progress.track(None, "Counting", 3)) == [0, 1, 2]
     with pytest.raises(ValueError, match="total must be given"):

@@ -129,7 +129,7 @@ def test_each_column_may_have_options_of_its_own(tmp_path):
         ({"sequence": ["a:-1"]}, "--sequence=a:-1: a length must be a number"),
         ({"sequence": ["a:0"]}, "--sequence: 'a': 'max_length' must be an in"),
         ({"strings": ["price"]}, "strings: 'price' is neither a categorical "),
-        ({"defaults": Defaults(min_count=0)}, "--'min_count' must be an inte"),
+        ({"defaults": Defaults(min_count=0)}, "--min_count must be 1 or more"),
         (
             {"defaults": Defaults(buckets=1), "numeric": ["a"]},
             "--numeric: 'a': one bucket would make all numbers alike; choose",

@@ -561,3 +561,8 @@ def test_a_name_that_no_input_can_have(tmp_path):
     path = log_of(tmp_path, header=header)
     message = refused(path, numeric=["the price"])
     assert message.startswith("'the price' can't name an input of a model: ")
+
+
+def test_a_runners_options_need_a_runner(tmp_path):
+    with pytest.raises(PreparationError, match=r"name one by --runner, such"):
+        table.prepare("log.csv", tmp_path / "out", beam_options="--x=1")

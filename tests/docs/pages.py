@@ -121,7 +121,7 @@ def _names(command: Command) -> set[str]:
 def _binary(command: Command, *, run: bool) -> Iterator[None]:
     """Within it, a binary has been given its flags, and maybe been run."""
 
-    def start(main: Any, argv: Any = None) -> None:
+    def start(main: Any, **options: Any) -> None:
         values = flags.FLAGS
         left = values(["it", *command.arguments])
         assert left == ["it"], f"{left[1:]} of {command} are no flags"

@@ -22,6 +22,7 @@ FAST = (
 
 RUNS = {
     "own_log.md": {"data_prep.table", "experiments.train"},
+    "pretrained_embeddings.md": {"data_prep.table"},
     "streaming_and_drift.md": {"data_prep.synthetic", "experiments.train"},
     "tensorflow_serving.md": {
         "experiments.export",
@@ -123,6 +124,19 @@ def follow(name):
     return names
 
 
+def with_vectors(folder):
+    write_log(folder / "logs")
+    files = {"json": "vectors.json", "csv": "item_vectors.csv"}
+    page = pages.DOCS / "cookbook" / "pretrained_embeddings.md"
+    for block in pages.blocks(page):
+        if block.kind in files:
+            (folder / files[block.kind]).write_text(block.text)
+
+
+BEFOREHAND = {"pretrained_embeddings.md": with_vectors}
+"""What a page's reader has before it."""
+
+
 def adapted(names, folder):
     kinds = {type(layer) for layer in names["served"].layers}
     assert kinds == {keras.layers.InputLayer, keras.layers.Dense}
@@ -173,6 +187,7 @@ def test_a_page_does_what_it_says(name, tmp_path, monkeypatch, request):
     if name in AFTER_OWN_LOG:
         done = request.getfixturevalue("own_log")
         shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    BEFOREHAND.get(name, lambda folder: None)(tmp_path)
     names = follow(name)
     AFTERWARDS.get(name, lambda names, folder: None)(names, tmp_path)
 

@@ -135,6 +135,11 @@ def test_values_are_lists_for_levers(values, searched):
         searched(f"--values={values}")
 
 
+def test_a_start_is_of_a_recipes_fields(searched):
+    with pytest.raises(runs.RunError, match=r"--start must .*: batches_size"):
+        searched('--start={"batches_size": 4096}')
+
+
 def test_seeds_are_averaged(searched, tmp_path):
     _, tried = searched("--towers=shared", "--levers=dropout", "--seeds=3")
     assert sorted(one.seed for one in tried) == [0] * 3 + [1] * 3 + [2] * 3

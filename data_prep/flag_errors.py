@@ -1,0 +1,58 @@
+"""Says what is wrong with a command line in the words of its user."""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+WORDS = (
+    (r"flag (--\w+)=None: Flag --\w+ must have a value .*", r"\1 is missing."),
+    (r"\('Non-boolean argument .*\)$", "it must be true or false."),
+    (r"invalid literal for int.*$", "it must be an integer."),
+    (r"could not convert string to float.*$", "it must be a number."),
+    (r"^flag --", "--"),
+)
+"""Patterns of absl's words, and what stands in for them."""
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parses a command line, or ends in a line on stderr for each mistake.
+
+    Args:
+        argv: The program's name and its arguments.
+
+    Returns:
+        The program's name and the arguments that are no flags.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        for line in str(error).splitlines():
+            print(f"error: {clear(line)}", file=sys.stderr)
+        print("--helpshort lists the flags.", file=sys.stderr)
+        sys.exit(1)
+
+
+def of_system(error: OSError) -> str:
+    """What the system refuses, without the number of its error.
+
+    Example:
+        >>> of_system(FileExistsError(17, "File exists", "runs/mine"))
+        'runs/mine: File exists.'
+    """
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}."
+
+
+def clear(line: str) -> str:
+    """One of absl's lines, made clearer.
+
+    Example:
+        >>> clear("flag --data=None: Flag --data must have a value other ...")
+        '--data is missing.'
+    """
+    for pattern, words in WORDS:
+        line = re.sub(pattern, words, line)
+    return line
