@@ -141,6 +141,23 @@ def parquet_log():
     return stream.getvalue()
 
 
+def csv_vectors():
+    """Vectors of the log's items, as csv."""
+    items = sorted({row["item"] for row in rows()})
+    return lines(
+        "item,vector", *(f"{item},{i} -{i}.5" for i, item in enumerate(items))
+    ).encode()
+
+
+def parquet_vectors():
+    """Such vectors as Parquet."""
+    items = sorted({row["item"] for row in rows()})
+    stream = io.BytesIO()
+    vectors = [[float(i), -1.0] for i in range(len(items))]
+    pq.write_table(pa.table({"item": items, "vector": vectors}), stream)
+    return stream.getvalue()
+
+
 def zipped(files):
     """A zip archive of the files, the same bytes each time."""
     stream = io.BytesIO()

@@ -222,6 +222,38 @@ def test_a_configuration_of_a_log(count, root):
     check()
 
 
+@few_and_many(10, 400)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_vectors_of_a_log(count, ending, root):
+    log = put(root, "log.csv", raw_files.csv_log())
+    config = root / "raw" / "config.json"
+    path = root / "raw" / f"vectors.{ending}"
+    content = {
+        "label": "click",
+        "domain": "shop",
+        "categorical": {"item": {"vectors": str(path)}},
+    }
+    config.write_text(json.dumps(content))
+
+    def prepare(_, output):
+        table.prepare(
+            log, output, config=config, split="given", split_column="part"
+        )
+
+    good = getattr(raw_files, f"{ending}_vectors")()
+    put(root, path.name, good)
+    prepare(None, root / "out")
+    shutil.rmtree(root / "out")
+
+    @examples(count)
+    @given(changed_bytes(good))
+    def check(drawn):
+        put(root, path.name, drawn)
+        prepare_or_refuse(root, root / "raw", prepare)
+
+    check()
+
+
 @few_and_many(5, 150)
 def test_the_folder_that_is_to_be_replaced(count, root):
     log = put(root, "log.csv", raw_files.csv_log())
