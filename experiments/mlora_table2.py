@@ -67,8 +67,12 @@ def base_arm(data: DataSet, preset: str, backbone: str) -> Arm:
     if preset == "release":
         base = recipe(preset, data, backbone, "shared")
         return Arm(data, backbone, "base", base, paper=printed)
-    phases = two_phase(preset, data, backbone)
-    return Arm(data, backbone, "base", phases, phase=0, paper=printed)
+    return Arm(
+        *(data, backbone, "base", two_phase(preset, data, backbone)),
+        phase=0,
+        paper=printed,
+        same=recipe(preset, data, backbone, "shared"),
+    )
 
 
 def star_arms(data: DataSet, preset: str) -> list[Arm]:

@@ -70,6 +70,17 @@ def test_phase_two_trains_the_adapters_alone(log, tmp_path, two_replicas):
     assert set(after) - set(before) == adapters
 
 
+def test_the_first_phase_is_the_base_trained_alone(log, tmp_path):
+    # Tables count either run as the base's.
+    first, _ = train(log, tmp_path / "two", schedule="two_phase", dropout=0.2)
+    (alone,) = train(log, tmp_path / "one", tower="shared", dropout=0.2)
+    assert first.history[-1]["loss"] == alone.history[-1]["loss"]
+    expected = weights(alone.model)
+    assert expected.keys() == weights(first.model).keys()
+    for path, value in weights(first.model).items():
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
 def test_phase_two_is_never_worse_on_the_validation_rows(log, tmp_path):
     pretrained, adapted = train(log, tmp_path, schedule="two_phase")
     assert adapted.best >= pretrained.best

@@ -30,6 +30,8 @@ class Arm:
         phase: Which of the run's phases it is: -1 is the last. The first one
             of a run in two phases is its base.
         paper: The paper's own number, in percent, if it has one.
+        same: A recipe whose last phase is that phase to the last bit, if there
+            is one: where the log has only its run, that one counts.
     """
 
     data: DataSet
@@ -39,6 +41,7 @@ class Arm:
     rival: str | None = None
     phase: int = -1
     paper: float | None = None
+    same: Recipe | None = None
 
     def runs(self, seeds: int) -> list[Run]:
         """Its runs, one a seed."""
@@ -48,6 +51,32 @@ class Arm:
         """Its run of a seed."""
         return Run(self.data, dataclasses.replace(self.recipe, seed=seed))
 
+    def find(self, log: RunLog, seed: int) -> "Found | None":
+        """What the log has of it with a seed, if anything."""
+        run = self.run(seed)
+        if run in log:
+            return Found(run, log[run], self.phase)
+        if self.same is not None:
+            run = Run(self.data, dataclasses.replace(self.same, seed=seed))
+            if run in log:
+                return Found(run, log[run], -1)
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A run in the log.
+
+    Attributes:
+        run: The run.
+        row: Its row in the log.
+        phase: Which of its phases an arm is.
+    """
+
+    run: Run
+    row: dict[str, Any]
+    phase: int
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -56,12 +85,14 @@ class Result:
     Attributes:
         arm: The arm.
         phases: Its phase of every run, as the log has it.
+        keys: The runs' keys.
         seconds: What each run took, all of its phases.
         commits: The commits that the runs were trained at.
     """
 
     arm: Arm
     phases: tuple[dict[str, Any], ...]
+    keys: tuple[str, ...]
     seconds: tuple[float, ...]
     commits: frozenset[str | None]
 
@@ -101,7 +132,7 @@ class Result:
             "backbone": arm.recipe.backbone,
             "tower": arm.recipe.tower,
             "recipe": arm.run(0).label,
-            "runs": [one.key for one in arm.runs(len(self.phases))],
+            "runs": list(self.keys),
             "seeds": len(self.phases),
             "seconds": round(statistics.mean(self.seconds), 1),
             "phase": last["phase"],
@@ -159,17 +190,18 @@ def rival_of(one: Result, others: Sequence[Result]) -> Result | None:
 def _seeds(log: RunLog, arm: Arm) -> int:
     """How many seeds of an arm, counted from 0, are in the log."""
     return next(
-        seeds for seeds in itertools.count() if arm.run(seeds) not in log
+        seeds for seeds in itertools.count() if arm.find(log, seeds) is None
     )
 
 
 def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
-    rows = [log[run] for run in arm.runs(seeds)]
+    found = [one for seed in range(seeds) if (one := arm.find(log, seed))]
     return Result(
         arm,
-        tuple(row["phases"][arm.phase] for row in rows),
-        tuple(row["seconds"] for row in rows),
-        frozenset(row["provenance"]["commit"] for row in rows),
+        tuple(one.row["phases"][one.phase] for one in found),
+        tuple(one.run.key for one in found),
+        tuple(one.row["seconds"] for one in found),
+        frozenset(one.row["provenance"]["commit"] for one in found),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from experiments import runs
 from experiments.study import trainer
 from experiments.study.arm import Arm
+from experiments.study.arm import results
 from experiments.study.data_set import DataSet
 from experiments.study.run_log import RunLog
 from experiments.study.study import Study
@@ -254,6 +255,25 @@ def test_rivals_are_read_with_as_many_seeds(prepared, tmp_path, fake_log):
     # Of a gap only what comes before it counts.
     one = Arm(prepared, "other", "base", Recipe(tower="shared", **SMALL))
     fake_log(tmp_path / "runs.jsonl", [one], seeds=1)
+
+
+def test_a_run_that_is_the_same_counts_where_its_own_is_missing(
+    prepared, tmp_path, fake_log
+):
+    base, both, joint = small_arms(prepared, "tuned")
+    alone = Arm(prepared, "mlp", "alone", Recipe(tower="shared", **SMALL))
+    log = fake_log(tmp_path / "runs.jsonl", [alone, joint], seeds=2)
+    assert SMALL_STUDY.write(log, "tuned") is None
+    assert (base.phase, base.recipe.schedule) == (0, "two_phase")
+    same = dataclasses.replace(base, same=alone.recipe)
+    (found,) = results(log, [same])
+    assert found.keys == tuple(run.key for run in alone.runs(2))
+    assert [phase["phase"] for phase in found.phases] == ["joint"] * 2
+    # Its own run comes first.
+    fake_log(log.path, [both], seeds=1)
+    (found,) = results(RunLog(log.path), [same])
+    assert found.keys == (both.run(0).key, alone.run(1).key)
+    assert [phase["phase"] for phase in found.phases] == ["pretrain", "joint"]
 
 
 def test_an_arm_without_its_rival_is_not_shown(prepared, tmp_path, fake_log):
