@@ -65,10 +65,15 @@ def make(
         raise PreparationError(
             f"--split must be one of {', '.join(KINDS)}; it is {kind!r}."
         )
-    if (kind == "random") != (column is None):
+    if kind == "random" and column is not None:
         raise PreparationError(
-            "--split=time and --split=given need --split_column, and "
-            f"--split=random has none; it is {column!r}."
+            f"--split=random has no --split_column; it is {column!r}. Leave "
+            "it out, or choose --split=time or --split=given."
+        )
+    if kind != "random" and column is None:
+        raise PreparationError(
+            f"--split={kind} needs --split_column: the column of "
+            + ("the times." if kind == "time" else "train, valid and test.")
         )
     if column is not None and kind == "given":
         return Given(column)

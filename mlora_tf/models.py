@@ -96,6 +96,12 @@ def build_model(
     >>> tuple(model(inputs)["ctr"].shape)
     (2, 1)
     """
+    if not isinstance(schema, Schema):
+        raise ValueError(
+            "schema must be a Schema, such as Schema((SparseFeature('item', "
+            "('pen', 'ink')),), 'country', ('fr', 'it')). "
+            f"Received: {schema!r}"
+        )
     if not isinstance(hidden_units, Sequence):
         raise ValueError(
             "hidden_units must be the widths of the hidden layers, such as "

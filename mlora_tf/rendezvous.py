@@ -57,7 +57,7 @@ def _await_workers(
     notice = time.monotonic() + NOTICE_SECONDS
     with _listen(cluster, deadline) as server:
         try:
-            while len(here) < len(cluster.addresses) - 1:
+            while len(_present(here)) < len(cluster.addresses) - 1:
                 peer = _accept(server, min(deadline, notice))
                 if peer is None:
                     missing = ", ".join(
@@ -105,6 +105,24 @@ def _await_workers(
         finally:
             for peer in here.values():
                 peer.close()
+
+
+def _present(here: dict[int, socket.socket]) -> dict[int, socket.socket]:
+    """Those that still wait: one that has ended meanwhile has to come again."""
+    for index, peer in list(here.items()):
+        if _has_ended(peer):
+            here.pop(index).close()
+    return here
+
+
+def _has_ended(peer: socket.socket) -> bool:
+    peer.setblocking(False)
+    try:
+        return peer.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _report(

@@ -1,5 +1,6 @@
 """The ways by which an exported model can be asked."""
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
@@ -95,17 +96,24 @@ class Signatures(tf.Module):
 def legal_names(domains: Iterable[str]) -> dict[str, str]:
     """The name of each domain's signature, in letters that all clients take.
 
-    Every other letter is an underscore; a name that another domain has by
-    then gets a number.
+    Every other letter is an underscore, and eight digits of the domain's
+    SHA-256 tell it from others. A name depends on its domain alone: clients
+    of one export find the same domain in the next one.
+
+    Raises:
+        ValueError: Two domains have one name.
     """
     names: dict[str, str] = {}
-    taken: set[str] = set()
     for domain in domains:
-        legal = PREFIX + re.sub("[^A-Za-z0-9_]", "_", domain)
-        name, number = legal, 2
-        while name in taken:
-            name, number = f"{legal}_{number}", number + 1
-        taken.add(name)
+        name = PREFIX + re.sub("[^A-Za-z0-9_]", "_", domain)
+        if name != PREFIX + domain:
+            name += f"_{hashlib.sha256(domain.encode()).hexdigest()[:8]}"
+        if name in names.values():
+            raise ValueError(
+                f"Two domains would have the signature {name!r}: rename one "
+                f"with rename_domain. Received: {domain!r} beside "
+                f"{next(one for one in names if names[one] == name)!r}"
+            )
         names[domain] = name
     return names
 

@@ -289,7 +289,7 @@ def test_a_sequence_of_pretrained_ids_pools_their_projections():
 def unit(w, x):
     """DIN's activation unit: two layers of sigmoids and a score."""
     for i in range(2):
-        x = x @ w[f"hidden.{i}/kernel"] + w[f"hidden.{i}/bias"]
+        x = x @ w[f"hidden_{i}/kernel"] + w[f"hidden_{i}/bias"]
         x = 1 / (1 + np.exp(-x))
     return x @ w["score/kernel"] + w["score/bias"]
 
@@ -575,6 +575,7 @@ def test_a_domain_is_added_to_a_model_of_all_kinds():
     )
 
 
+@pytest.mark.slow
 def test_a_model_of_all_kinds_trains_travels_and_serves(tmp_path, two_replicas):
     with two_replicas.scope():
         model = compiled(kinds_model("mlp"))

@@ -625,3 +625,9 @@ def test_the_domain_is_carried_beside_the_prediction():
     np.testing.assert_array_equal(outputs["ctr_domain"], expected)
     np.testing.assert_array_equal(outputs["ctr"], ctr(model, inputs))
     assert {id(v) for v in both.weights} == {id(v) for v in model.weights}
+
+
+@pytest.mark.parametrize("schema", [{"user": 50}, None, "schema.json"])
+def test_a_schema_is_a_schema(schema):
+    with pytest.raises(ValueError, match=r"schema must be a Schema.*Received"):
+        build_model(schema)

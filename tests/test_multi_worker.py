@@ -56,7 +56,8 @@ def run_workers(prepared, folder, count):
 
 
 @pytest.fixture(
-    scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)]
+    scope="module",
+    params=[pytest.param(count, marks=pytest.mark.slow) for count in (2, 3)],
 )
 def several(request, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"workers-{request.param}")

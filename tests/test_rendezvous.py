@@ -1,7 +1,6 @@
 """Workers meet, as threads: no TensorFlow runs here."""
 
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -148,33 +147,45 @@ def test_strangers_at_the_port_change_nothing(sent):
         assert chief.result() == [None]
 
 
-def test_a_worker_that_was_started_again_takes_its_place():
+def report_and_end(cluster, index):
+    """What a worker does that is killed before the others come."""
+    while True:
+        try:
+            with socket.create_connection(
+                ("127.0.0.1", cluster.port), 1
+            ) as chief:
+                rendezvous._send(
+                    chief,
+                    {
+                        "protocol": rendezvous.PROTOCOL,
+                        "addresses": list(cluster.addresses),
+                        "index": index,
+                        "facts": {},
+                    },
+                )
+                return
+        except OSError:
+            time.sleep(0.05)
+
+
+def test_a_worker_that_has_ended_has_not_come():
+    # The third comes last of all, and finds the chief still there.
     clusters = workers(3)
-    gone = threading.Event()
-
-    def killed():
-        """Reports, and is gone before the others come."""
-        while not gone.is_set():
-            try:
-                with socket.create_connection(
-                    ("127.0.0.1", clusters[0].port), 1
-                ) as chief:
-                    rendezvous._send(
-                        chief,
-                        {
-                            "protocol": rendezvous.PROTOCOL,
-                            "addresses": list(clusters[0].addresses),
-                            "index": 1,
-                            "facts": {},
-                        },
-                    )
-                    gone.set()
-            except OSError:
-                time.sleep(0.05)
-
     with ThreadPoolExecutor(3) as pool:
         chief = pool.submit(meet, clusters[:1])
-        pool.submit(killed).result()
+        report_and_end(clusters[0], 1)
+        third = pool.submit(meet, clusters[2:])
+        time.sleep(0.5)
+        assert not chief.done()
+        assert meet(clusters[1:2]) == [None]
+        assert chief.result() == third.result() == [None]
+
+
+def test_a_worker_that_was_started_again_takes_its_place():
+    clusters = workers(3)
+    with ThreadPoolExecutor(3) as pool:
+        chief = pool.submit(meet, clusters[:1])
+        report_and_end(clusters[0], 1)
         assert meet(clusters[1:]) == [None, None]
         assert chief.result() == [None]
 

@@ -237,16 +237,28 @@ def test_of_many_domains_none_has_a_signature_unasked(tmp_path, monkeypatch):
 
 
 def test_names_of_signatures_are_legal_and_differ():
-    names = legal_names(["fr", "a b", "a-b", "a_b_2", "日本", "", "A b"])
+    names = legal_names(["fr", "a b", "a-b", "a_b", "日本", "", "A b"])
     assert list(names.values()) == [
         "domain_fr",
+        "domain_a_b_c8687a08",
+        "domain_a_b_d44362d6",
         "domain_a_b",
-        "domain_a_b_2",
-        "domain_a_b_2_2",
-        "domain___",
+        "domain____cf2abf0c",
         "domain_",
-        "domain_A_b",
+        "domain_A_b_a760b0e1",
     ]
+
+
+def test_a_signatures_name_depends_on_its_domain_alone():
+    many = legal_names(["中国", "日本", "a-b", "a b", "fr"])
+    for domain, name in many.items():
+        assert legal_names([domain]) == {domain: name}
+
+
+def test_two_domains_never_share_a_signature():
+    name = legal_names(["a b"])["a b"].removeprefix("domain_")
+    with pytest.raises(ValueError, match=f"'domain_{name}': rename one.*'a b'"):
+        legal_names(["a b", name])
 
 
 def test_what_cannot_be_folded_is_served_whole_and_says_why(

@@ -262,6 +262,7 @@ class Killer(keras.callbacks.Callback):
             raise KilledError
 
 
+@pytest.mark.slow
 def test_a_star_run_that_was_killed_ends_as_an_uninterrupted_one(log, tmp_path):
     changes = {
         "tower": "star",

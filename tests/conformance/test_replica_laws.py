@@ -21,15 +21,7 @@ LAYERS = tuple(
     for name, golden in goldens.LAYERS.items()
     if golden.make().trainable_weights and not golden.random
 )
-FAST = tuple(
-    name
-    for name in goldens.COVERING
-    if goldens.MODELS[name].backbone == "mlp"
-    and (
-        goldens.MODELS[name].norm != "none"
-        or goldens.MODELS[name].tower == "mlora"
-    )
-)
+FAST = ("mlp-mlora", "mlp-shared-batch-auxiliary", "mlp-star-partitioned")
 # Every layer as it is; with other arguments it is the same code.
 FAST_LAYERS = tuple(name for name in LAYERS if "-" not in name)
 SLOW = tuple(

@@ -526,8 +526,12 @@ def test_wrong_times_in_parquet(tmp_path):
     ("options", "problem"),
     [
         ({"split": "sorted"}, "--split must be one of random, time, given"),
-        ({"split": "time"}, "--split=time and --split=given need --split_col"),
-        ({"split_column": "time"}, "and --split=random has none; it is 'time'"),
+        ({"split": "time"}, "--split=time needs --split_column: the column of"),
+        ({"split": "given"}, "the column of train, valid and test."),
+        (
+            {"split_column": "time"},
+            "--split=random has no --split_column; it i",
+        ),
         ({"fractions": [0.8, 0.2]}, "--fractions must be three positive numb"),
         ({"fractions": [0.8, 0.2, 0]}, "as in 0.8,0.1,0.1; they are 0.8,0.2,0"),
         ({"fractions": [0.8, 0.2, 0.2]}, "three positive numbers that add up"),

@@ -100,6 +100,7 @@ def test_the_table_pairs_arms_by_seed(runner, tmp_path, monkeypatch):
     assert "| 86.50 ± 7.78 | +1.50 ± 0.71 | 80.39 | 80.47 |" in table
 
 
+@pytest.mark.slow
 def test_a_failing_run_ends_everything_with_its_words(runner, tmp_path):
     runner.data = str(tmp_path / "nowhere")
     runs = [Run("mlp", "mlora", "tuned", seed, 0.0) for seed in range(50)]

@@ -119,6 +119,7 @@ def test_the_request_is_answered_as_by_keras(finished):
     assert "equal to the Keras model" in process.stdout
 
 
+@pytest.mark.slow
 def test_it_runs_again_quickly_and_refuses_another_run(finished):
     output, process = finished
     state = output / "joint" / "state" / "joint.npz"

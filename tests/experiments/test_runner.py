@@ -113,6 +113,7 @@ def test_flags_are_never_half_written(runner, tmp_path, monkeypatch):
     assert moved == [(tmp_path / "short.flags.json", json.dumps([]))]
 
 
+@pytest.mark.slow
 def test_a_stopped_binary_says_how_to_go_on():
     script = """
 import signal, time

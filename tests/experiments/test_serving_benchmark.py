@@ -35,6 +35,7 @@ def content():
     return json.loads(json.dumps(serving.measure(TINY)))
 
 
+@pytest.mark.slow
 def test_every_alternative_is_timed_at_every_size(content):
     found = [
         (row["domains"], row["candidates"], row["alternative"])

@@ -12,6 +12,7 @@ from mlora_tf import data
 SIZES = {"rows": 20_000, "domains": 4, "users": 300, "items": 100}
 
 
+@pytest.mark.slow
 def test_it_prepares_and_reads_an_epoch(tmp_path):
     output = tmp_path / "data"
     result = streaming.benchmark(output, SIZES, batch_size=256)

@@ -127,6 +127,7 @@ def test_a_finished_run_can_still_be_exported(prepared, tmp_path):
     assert [path.name for path in (output / "serving").iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_aside_does_not_block_a_folder(prepared, tmp_path):
     output = tmp_path / "run"
     (output / "serving" / ".export-killed").mkdir(parents=True)
@@ -174,6 +175,7 @@ def test_a_mistake_takes_one_line(prepared, tmp_path, options, message):
     assert "\n" not in str(exit_status.value)
 
 
+@pytest.mark.slow
 def test_a_failed_start_leaves_the_folder_free(prepared, tmp_path):
     output = tmp_path / "run"
     wrong = train(
@@ -186,10 +188,11 @@ def test_a_failed_start_leaves_the_folder_free(prepared, tmp_path):
     assert metrics(output)["test"]["wauc"] > 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "options"),
     [
-        pytest.param("joint", (), marks=pytest.mark.slow),
+        ("joint", ()),
         ("adapters", ("--schedule=two_phase", "--dropout=.3")),
         (
             "joint",

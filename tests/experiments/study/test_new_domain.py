@@ -151,6 +151,7 @@ def written(tmp_path_factory):
     return folder / "results"
 
 
+@pytest.mark.slow
 def test_each_way_moves_what_it_says(written):
     (line,) = (written / "new_domain.jsonl").read_text().splitlines()
     found = json.loads(line)
