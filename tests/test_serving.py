@@ -148,7 +148,7 @@ def test_an_export_has_every_signature(served):
         "tf_example",
         "domain_fr",
         "domain_it",
-        "domain_p_l",
+        "domain_p_l_c02b2eee",
     }
 
 
@@ -173,7 +173,9 @@ def test_a_domains_signature_is_the_model_at_that_domain(
     domain, model, served, rows
 ):
     features = {k: v for k, v in rows.items() if k != "domain"}
-    found = ask(served, f"domain_{['fr', 'it', 'p_l'][domain]}", features)
+    found = ask(
+        served, f"domain_{['fr', 'it', 'p_l_c02b2eee'][domain]}", features
+    )
     np.testing.assert_allclose(found, predicted(model, rows, domain), atol=1e-6)
 
 
@@ -181,7 +183,7 @@ def test_a_domains_signature_is_folded(version, served):
     for about in read(version, "export.json")["domains"].values():
         assert about["folded"]
     # It isn't asked for a domain.
-    for name in ("domain_fr", "domain_it", "domain_p_l"):
+    for name in ("domain_fr", "domain_it", "domain_p_l_c02b2eee"):
         (_, specs) = served.signatures[name].structured_input_signature
         assert set(specs) == {feature.name for feature in KINDS.features}
 
@@ -345,7 +347,7 @@ def test_the_folder_says_what_it_is(version, model):
     assert about["tensorflow"] == tf.__version__
     assert "experiments.verify_export" in (extra / "README.md").read_text()
     assert about["padding"] == {"brands": "", "seen": -1}
-    assert about["domains"]["domain_p_l"]["domain"] == "p l"
+    assert about["domains"]["domain_p_l_c02b2eee"]["domain"] == "p l"
     assert max(about["difference_to_the_model"].values()) <= 1e-6
     assert not list((version / "assets").iterdir())
 
@@ -427,7 +429,7 @@ def test_it_runs_without_keras_and_mlora_tf(version):
     finished = verify(version, ALONE)
     assert finished.returncode == 0, finished.stderr
     assert re.search("largest difference .*e", finished.stdout)
-    for name in ("serving_default", "raw", "tf_example", "domain_p_l"):
+    for name in ("serving_default", "raw", "tf_example", "domain_p_l_c02b2eee"):
         assert re.search(f"^{name} ", finished.stdout, re.M)
 
 
