@@ -176,14 +176,7 @@ def _numbers(chunk: Chunk, dim: int | None) -> np.ndarray:
     dim = dim or int(sizes[0])
     if not dim:
         raise error(0, "a vector has no numbers")
-    wrong = sizes != dim
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise error(
-            row,
-            f"a vector must have {dim} numbers, as the first one has, and "
-            f"this one has {sizes[row]}",
-        )
+    vector_texts.check_sizes(sizes, dim, error)
     numbers = lists.flatten().fill_null(np.nan)
     vectors = numbers.to_numpy(zero_copy_only=False).reshape(-1, dim)
     wrong = ~np.isfinite(vectors).all(axis=1)

@@ -32,14 +32,7 @@ def parse(
         raise error(int(blank.argmax()), "a vector has no numbers")
     if dim is None:
         dim = int(sizes[0]) if sizes.size else 0
-    wrong = sizes != dim
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise error(
-            row,
-            f"a vector must have {dim} numbers, as the first one has, and "
-            f"this one has {sizes[row]}",
-        )
+    check_sizes(sizes, dim, error)
     words = parts.flatten()
     try:
         numbers = pc.cast(words, pa.float32()).to_numpy()
@@ -54,6 +47,28 @@ def parse(
             f"{first % dim + 1} is {show(words[first])}",
         )
     return numbers.reshape(-1, dim)
+
+
+def check_sizes(
+    sizes: np.ndarray,
+    dim: int,
+    error: Callable[[int, str], PreparationError],
+) -> None:
+    """Raises unless all vectors have as many numbers.
+
+    Args:
+        sizes: How many each has.
+        dim: How many they must have.
+        error: As in `parse`.
+    """
+    wrong = sizes != dim
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise error(
+            row,
+            f"a vector must have {dim} numbers, as the first one has, and "
+            f"this one has {sizes[row]}",
+        )
 
 
 def with_mean(vectors: np.ndarray) -> np.ndarray:
