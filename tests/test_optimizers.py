@@ -292,15 +292,30 @@ ADAMS = {
 @pytest.mark.parametrize("options", ADAMS.values(), ids=ADAMS)
 def test_adam_is_keras_adam(kind, options):
     steps = gradients(kind) * 2
+    keras_own = dense(steps)
     if {"gradient_accumulation_steps", "clipnorm"} & set(options):
         # Keras clips a sparse gradient look-up by look-up.
-        steps = dense(steps)
+        steps = keras_own
     states = []
-    for optimizer in (
-        Adam(0.1, **options),
-        keras.optimizers.Adam(0.1, **options),
+    for optimizer, given in (
+        (Adam(0.1, **options), steps),
+        (keras.optimizers.Adam(0.1, **options), keras_own),
     ):
-        variable = trained(optimizer, steps)
+        variable = trained(optimizer, given)
+        states.append(state(optimizer, variable))
+    assert_close(*states)
+
+
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}])
+def test_adam_sums_the_look_ups_of_a_row(options):
+    rng = np.random.default_rng(0)
+    steps = [sparse([1, 4, 1, 1], rng.normal(size=(4, 2, 3))) for _ in "abc"]
+    states = []
+    for optimizer, given in (
+        (Adam(0.1, **options), steps),
+        (keras.optimizers.Adam(0.1, **options), dense(steps)),
+    ):
+        variable = trained(optimizer, given)
         states.append(state(optimizer, variable))
     assert_close(*states)
 

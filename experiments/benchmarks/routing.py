@@ -115,6 +115,7 @@ def time_forms(domains: int, rank: int) -> dict[str, Any]:
     forms = {
         "masked": work(low_rank(low_rank_forms.masked), mixed),
         "gathered": work(low_rank(low_rank_forms.gathered), mixed),
+        "blocked": work(low_rank(low_rank_forms.blocked), mixed),
         "parted": work(low_rank(domain_ops._parted), mixed),
         "pure": work(low_rank(low_rank_forms.pure), single),
         "chosen": work(domain_ops.low_rank, mixed),

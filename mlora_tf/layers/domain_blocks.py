@@ -5,10 +5,71 @@ from typing import Any
 
 from keras import ops
 
+from mlora_tf.layers.domain_parts import has_parts
+
 Tensor = Any
 
 BLOCK_ROWS = 16
 """Rows of a block: more waste padding, fewer fetch a kernel more often."""
+
+
+class Blocks:
+    """Where the rows of a batch are, padded to blocks of one domain each.
+
+    Args:
+        domain: Tensor of shape `(batch,)`.
+        num_domains: How many domains there are.
+        block_rows: Rows of a block.
+
+    Attributes:
+        owner: Each block's domain, a tensor of shape `(blocks,)`.
+    """
+
+    def __init__(
+        self, domain: Tensor, num_domains: int, block_rows: int
+    ) -> None:
+        self._rows = block_rows
+        batch = ops.shape(domain)[0]
+        counts = ops.segment_sum(
+            ops.ones_like(domain), domain, num_segments=num_domains
+        )
+        blocks = (counts + block_rows - 1) // block_rows
+        last_block, last_row = ops.cumsum(blocks), ops.cumsum(counts)
+        if has_parts():
+            self._count = ops.sum(blocks)
+        else:
+            # Enough whatever the mix, for shapes that follow from the batch's:
+            # each domain that has rows leaves one block part empty at most,
+            # with one row in it at least. Blocks that no domain needs hold
+            # zeros, and no row reads them.
+            smaller = min if isinstance(batch, int) else ops.minimum
+            present = smaller(batch, num_domains)
+            spare = (block_rows - 1) * present
+            self._count = (batch + spare) // block_rows
+        owner = ops.searchsorted(
+            last_block, ops.arange(self._count), side="right"
+        )
+        self.owner = ops.minimum(ops.cast(owner, "int32"), num_domains - 1)
+        # A row of domain d goes to the first slot of d's blocks plus the
+        # number of d's rows sorted before it.
+        order = ops.argsort(domain)
+        sorted_domain = ops.take(domain, order)
+        first_slot = block_rows * ops.take(last_block - blocks, sorted_domain)
+        before = ops.arange(batch) - ops.take(last_row - counts, sorted_domain)
+        self._slot = ops.scatter(order[:, None], first_slot + before, (batch,))
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Rows `(batch, units)` in blocks, `(blocks, block_rows, units)`."""
+        units = rows.shape[1]
+        padded = ops.scatter(
+            self._slot[:, None], rows, (self._count * self._rows, units)
+        )
+        return ops.reshape(padded, (-1, self._rows, units))
+
+    def rows(self, blocks: Tensor) -> Tensor:
+        """Blocks `(blocks, block_rows, units)` as rows `(batch, units)`."""
+        units = blocks.shape[2]
+        return ops.take(ops.reshape(blocks, (-1, units)), self._slot, axis=0)
 
 
 def by_blocks(
@@ -28,34 +89,6 @@ def by_blocks(
     Returns:
         Tensor of shape `(batch, out)`.
     """
-    num_domains, width, units = kernels.shape
-    batch = ops.shape(inputs)[0]
-    # Enough whatever the mix: each domain that has rows leaves one block part
-    # empty at most, with one row in it at least.
-    smaller = min if isinstance(batch, int) else ops.minimum
-    present = smaller(batch, num_domains)
-    num_blocks = (batch + (BLOCK_ROWS - 1) * present) // BLOCK_ROWS
-    counts = ops.segment_sum(
-        ops.ones_like(domain), domain, num_segments=num_domains
-    )
-    blocks = (counts + BLOCK_ROWS - 1) // BLOCK_ROWS
-    last_block, last_row = ops.cumsum(blocks), ops.cumsum(counts)
-    # Blocks that no domain needs hold zeros, and no row reads them.
-    owner = ops.searchsorted(last_block, ops.arange(num_blocks), side="right")
-    owner = ops.minimum(ops.cast(owner, "int32"), num_domains - 1)
-    # A row of domain d goes to the first slot of d's blocks plus the number
-    # of d's rows sorted before it.
-    order = ops.argsort(domain)
-    sorted_domain = ops.take(domain, order)
-    first_slot = BLOCK_ROWS * ops.take(last_block - blocks, sorted_domain)
-    before = ops.arange(batch) - ops.take(last_row - counts, sorted_domain)
-    slot = ops.scatter(order[:, None], first_slot + before, (batch,))
-    padded = ops.scatter(
-        slot[:, None], inputs, (num_blocks * BLOCK_ROWS, width)
-    )
-    products = ops.matmul(
-        ops.reshape(padded, (num_blocks, BLOCK_ROWS, width)),
-        own(ops.take(kernels, owner, axis=0)),
-    )
-    products = ops.reshape(products, (num_blocks * BLOCK_ROWS, units))
-    return ops.take(products, slot, axis=0)
+    blocks = Blocks(domain, kernels.shape[0], BLOCK_ROWS)
+    kernels = own(ops.take(kernels, blocks.owner, axis=0))
+    return blocks.rows(ops.matmul(blocks.of(inputs), kernels))

@@ -18,8 +18,9 @@ two behind a test for a pure batch:
 - merged: the same with `W + A_d B_d`, formed for each domain and step: in
   place of passes over all rows, which cost most where domains are few.
 - blocks: rows are sorted by domain and padded to blocks of one domain each,
-  for one batched product. Few operations at any D, and shapes that follow
-  from the batch's alone.
+  for one batched product. Few operations at any D, and fewer matrices to
+  fetch than rows. `low_rank` takes it where `parted` would be too many small
+  products and rows enough share a domain.
 
 Who knows that each batch is of one domain says so with `pure_batches`: then a
 graph holds the pure form alone.
@@ -66,16 +67,26 @@ GATHERED_DOMAINS = 38
 """A gathered row costs as much as one masked over so many domains.
 
 Both cost in proportion to the rank and to `in + out`. The costs of low-rank
-forms are in multiply-adds of a masked row. These three were fitted to the
-times of four layers at 1024 rows on one core;
+forms are in multiply-adds of a masked row. These were fitted to the times of
+single layers and of whole towers at 1024 rows on one core;
 `python -m experiments.benchmarks.routing` times the forms of one.
 """
 
-PART_COST = 430
+PART_COST = 340
 """What a domain's small products cost a row, in the same unit."""
 
 PARTED_COST = 20
 """What the parted rows of all domains cost, times `in + out`."""
+
+BLOCKED_COST = 40
+"""What it costs to pad rows to blocks and back, times `in + out`."""
+
+BLOCKED_DOMAINS = 8.5
+"""A row's product in a block costs as much as one masked over so many domains,
+and by one more for every `DOMAINS_PER_BLOCK`, which leave blocks part empty.
+"""
+
+DOMAINS_PER_BLOCK = 30
 
 MASKED_ALWAYS_COLUMNS = 32
 """Up to this many columns `D * r` the pure form saves next to nothing."""
@@ -217,10 +228,15 @@ def low_rank_form(
         rank: The rank.
         widths: The sum of the widths of inputs and outputs.
     """
-    costs: dict[Callable[..., Tensor], int] = {
+    costs: dict[Callable[..., Tensor], float] = {
         low_rank_forms.masked: num_domains * rank * widths,
         low_rank_forms.gathered: GATHERED_DOMAINS * rank * widths,
     }
+    if has_parts():
+        masked_domains = BLOCKED_DOMAINS + num_domains / DOMAINS_PER_BLOCK
+        costs[low_rank_forms.blocked] = widths * (
+            BLOCKED_COST + rank * masked_domains
+        )
     if has_parts() and num_domains <= PARTED_DOMAINS:
         costs[_parted] = PART_COST * num_domains + PARTED_COST * widths
     return min(costs, key=costs.__getitem__)

@@ -4,10 +4,17 @@ from typing import Any
 
 from keras import ops
 
+from mlora_tf.layers.domain_blocks import Blocks
 from mlora_tf.layers.domain_tables import domain_rows
 from mlora_tf.layers.domain_tables import first_row
 
 Tensor = Any
+
+FULL_BLOCK_DOMAINS = 512
+"""Up to this many domains a block has eight rows, beyond four.
+
+Rows to fill more aren't there: padding would take more than it saves.
+"""
 
 
 def masked(
@@ -45,3 +52,17 @@ def gathered(
     hidden = ops.matmul(inputs[:, None, :], own_a)
     outputs = ops.squeeze(ops.matmul(hidden, own_b), axis=1)
     return outputs if bias is None else outputs + domain_rows(bias, domain)
+
+
+def blocked(
+    inputs: Tensor, a: Tensor, b: Tensor, domain: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Each block of a domain's rows by matrices fetched for it alone."""
+    num_domains = a.shape[0]
+    block_rows = 8 if num_domains <= FULL_BLOCK_DOMAINS else 4
+    blocks = Blocks(domain, num_domains, block_rows)
+    hidden = ops.matmul(blocks.of(inputs), ops.take(a, blocks.owner, axis=0))
+    outputs = ops.matmul(hidden, ops.take(b, blocks.owner, axis=0))
+    if bias is not None:
+        outputs = outputs + ops.take(bias, blocks.owner, axis=0)[:, None]
+    return blocks.rows(outputs)

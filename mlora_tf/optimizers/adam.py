@@ -17,9 +17,13 @@ class Adam(keras.optimizers.Adam):
     Adam is, computes the same in one pass, which tells where weights are many,
     as those of a thousand domains are. The two differ by
     rounding: the kernel's `1 - b2` is that of `b2` in the variable's precision,
-    which makes a step in `float32` differ by a few parts in 100,000. Sparse
-    gradients, `amsgrad`, half precision and other backends are updated as
-    Keras does.
+    which makes a step in `float32` differ by a few parts in 100,000.
+    `amsgrad`, half precision and other backends are updated as Keras does.
+
+    A sparse gradient, as that of a table, is made dense first: a row's
+    gradient is the sum over its look-ups, as it is in TensorFlow 1's Adam and
+    under every other backend. Keras 3.15 squares each look-up by itself under
+    TensorFlow.
 
     Args:
         learning_rate: A number, a schedule, or a callable.
@@ -44,7 +48,8 @@ class Adam(keras.optimizers.Adam):
         self, gradient: Tensor, variable: Any, learning_rate: Any
     ) -> None:
         """Updates one variable and its moments."""
-        if is_sparse(gradient) or not self._has_kernel(variable):
+        gradient = _dense(gradient)
+        if not self._has_kernel(variable):
             super().update_step(gradient, variable, learning_rate)
             return
         import tensorflow as tf
@@ -90,3 +95,12 @@ def is_sparse(gradient: Tensor) -> bool:
     import tensorflow as tf
 
     return isinstance(gradient, tf.IndexedSlices)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """A gradient of a whole variable; rows that repeat are added up."""
+    if not is_sparse(gradient):
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)

@@ -112,26 +112,55 @@ class LazyAdam(Adam):
         per_domain = getattr(keras_variable, "per_domain", False)
         if not per_domain and not is_sparse(gradient):
             super().update_step(gradient, variable, learning_rate)
-            return
-        part = _Part(gradient, variable.dtype, per_domain)
-        if is_sparse(gradient) or not self._has_kernel(variable):
-            self._update_part(part, variable, learning_rate, index)
-            return
+        elif not per_domain or keras.backend.backend() != "tensorflow":
+            self._update_part(gradient, variable, learning_rate, per_domain)
+        elif not is_sparse(gradient):
+            self._update_all_but_still(gradient, variable, learning_rate)
+        else:
+            import tensorflow as tf
 
-        def whole() -> Tensor:
-            super(LazyAdam, self).update_step(gradient, variable, learning_rate)
-            return True
+            # Copies of what stays, or of what moves: whichever is less.
+            few = tf.size(gradient.indices) * 2 < variable.shape[0]
+            tf.cond(
+                few,
+                lambda: self._update_part(
+                    gradient, variable, learning_rate, per_domain
+                ),
+                lambda: self._update_all_but_still(
+                    tf.convert_to_tensor(gradient), variable, learning_rate
+                ),
+            )
 
-        def some() -> Tensor:
-            self._update_part(part, variable, learning_rate, index)
-            return True
+    def _update_all_but_still(
+        self, gradient: Tensor, variable: Any, learning_rate: Any
+    ) -> None:
+        """Adam's update of all domains, taken back where there was none."""
+        import tensorflow as tf
 
-        # Often a batch has rows of every domain.
-        ops.cond(ops.all(part.moved), whole, some)
+        still = tf.reduce_all(
+            tf.equal(gradient, 0), axis=tuple(range(1, len(gradient.shape)))
+        )
+        rows = tf.squeeze(tf.where(still), axis=1)
+        index = self._get_variable_index(variable)
+        state = [variable, self._momentums[index], self._velocities[index]]
+        if self.amsgrad:
+            state.append(self._velocity_hats[index])
+        before = [_rows_of(one, rows) for one in state]
+        with tf.control_dependencies(before):
+            super().update_step(gradient, variable, learning_rate)
+        for one, values in zip(state, before, strict=True):
+            self.assign(one, _sparse(values, rows))
 
     def _update_part(
-        self, part: "_Part", variable: Any, learning_rate: Any, index: int
+        self,
+        gradient: Tensor,
+        variable: Any,
+        learning_rate: Any,
+        per_domain: bool,
     ) -> None:
+        """Updates the rows of a sparse gradient, or those that aren't zeros."""
+        index = self._get_variable_index(variable)
+        part = _Part(gradient, variable.dtype, per_domain)
         step = ops.cast(self.iterations + 1, variable.dtype)
         beta_1 = ops.cast(self.beta_1, variable.dtype)
         beta_2 = ops.cast(self.beta_2, variable.dtype)
@@ -207,12 +236,7 @@ class _Part:
         """The part of a variable."""
         if self._rows is None:
             return ops.convert_to_tensor(variable)
-        import tensorflow as tf
-
-        # From the variable itself: to read it first would copy all of it.
-        if isinstance(variable, keras.Variable):
-            variable = variable.value
-        return tf.gather(variable, self._rows)
+        return _rows_of(variable, self._rows)
 
     def update(self, variable: Any, values: Tensor) -> Tensor:
         """What to assign to a variable for its part to have these values."""
@@ -221,6 +245,15 @@ class _Part:
         if self._rows is None:
             return values
         return _sparse(values, self._rows)
+
+
+def _rows_of(variable: Any, rows: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    # From the variable itself: to read it first would copy all of it.
+    if isinstance(variable, keras.Variable):
+        variable = variable.value
+    return tf.gather(variable, rows)
 
 
 def _sparse(values: Tensor, rows: Tensor, shape: Any = None) -> Tensor:

@@ -90,7 +90,7 @@ def test_the_goldens_take_every_form(monkeypatch):
         monkeypatch.setattr(module, form, recorded)
 
     forms = {
-        low_rank_forms: {"masked", "pure", "gathered"},
+        low_rank_forms: {"masked", "pure", "gathered", "blocked"},
         domain_ops: {"_parted", "by_parts", "by_blocks", "merged"},
     }
     for module, names in forms.items():

@@ -9,6 +9,7 @@ from mlora_tf.layers import domain_ops
 FORMS = (
     "masked",
     "gathered",
+    "blocked",
     "parted",
     "pure",
     "chosen",

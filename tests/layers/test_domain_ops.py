@@ -16,11 +16,12 @@ FORMS = {
     "masked": low_rank_forms,
     "pure": low_rank_forms,
     "gathered": low_rank_forms,
+    "blocked": low_rank_forms,
     "_parted": domain_ops,
     "by_parts": domain_ops,
     "by_blocks": domain_ops,
 }
-LOW_RANK_FORMS = tuple(FORMS)[:4]
+LOW_RANK_FORMS = tuple(FORMS)[:5]
 ROWS, WIDTH, OUT = 10, 5, 4
 
 
@@ -114,7 +115,7 @@ def test_low_rank_is_the_loop_over_rows(num_domains, domain):
         ("pure", 2),
         *(
             (form, domain)
-            for form in ("masked", "gathered", "_parted")
+            for form in ("masked", "gathered", "blocked", "_parted")
             for domain in (None, 2, np.arange(ROWS) // 3)
         ),
     ],
@@ -153,6 +154,7 @@ ALWAYS = domain_ops.MASKED_ALWAYS_COLUMNS
         (ALWAYS + 1, 1, {"masked", "pure"}),
         (2, ALWAYS // 2 + 1, {"masked", "pure"}),
         (39, 1, {"gathered", "pure"}),
+        (70, 8, {"blocked", "pure"}),
     ],
 )
 def test_domains_and_rank_choose_the_forms_of_a_graph(
@@ -169,13 +171,14 @@ def test_domains_and_rank_choose_the_forms_of_a_graph(
         # A layer from 256 to 128 at temperature 32.
         (2, 4, 384, "masked"),
         (10, 4, 384, "_parted"),
-        (100, 4, 384, "_parted"),
-        (200, 4, 384, "gathered"),
+        (50, 4, 384, "_parted"),
+        (100, 4, 384, "blocked"),
+        (300, 4, 384, "blocked"),
         (1000, 4, 384, "gathered"),
         # A small layer, a wide one.
         (10, 2, 192, "masked"),
         (30, 8, 640, "_parted"),
-        (domain_ops.PARTED_DOMAINS + 1, 8, 640, "gathered"),
+        (domain_ops.PARTED_DOMAINS + 1, 8, 640, "blocked"),
     ],
 )
 def test_the_cost_decides_the_form(num_domains, rank, widths, form):
