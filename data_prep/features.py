@@ -48,6 +48,7 @@ def dense(
     boundaries: Sequence[float] | None = None,
     mean: float | None = None,
     stddev: float | None = None,
+    missing: float | None = None,
 ) -> dict[str, Any]:
     """A feature of one number a row.
 
@@ -57,6 +58,7 @@ def dense(
             into, in strictly rising order. Fit them on training rows alone.
         mean: Of the training rows; for a feature without boundaries.
         stddev: Of the training rows; for a feature without boundaries.
+        missing: What stands for a missing number; None: nothing does.
     """
     return _feature(
         kind="dense",
@@ -64,6 +66,7 @@ def dense(
         boundaries=None if boundaries is None else [*map(float, boundaries)],
         mean=None if mean is None else float(mean),
         stddev=None if stddev is None else float(stddev),
+        missing=None if missing is None else float(missing),
     )
 
 

@@ -39,6 +39,14 @@ Domains are sorted, integers as integers and text by its characters, or in the
 order of `--domain_values`, and then the only ones. A column that mixes
 integers and text is an error, unless `--strings` says that all is text.
 
+A later log of the same columns, for a model that is trained already, is
+prepared with `--like=data/mine`: it gets that folder's vocabularies, domains,
+buckets and means in place of its own, and no flag for columns. A value that
+the folder doesn't know has the id 0; rows of other domains are left out.
+
+    python -m data_prep.table --input=tomorrow.parquet --like=data/mine \
+        --output=data/tomorrow
+
 With `--runner` the log is prepared by Apache Beam, on as many machines as
 there are: see `data_prep.beam_table`. The folder has the same bytes.
 
@@ -46,6 +54,7 @@ Quantiles and points in time are exact up to a million rows, and those of a
 random sample of as many rows beyond.
 """
 
+import dataclasses
 import pathlib
 import time
 from collections.abc import Sequence
@@ -59,6 +68,7 @@ from data_prep import domains as domain_rules
 from data_prep import staging
 from data_prep import table_columns
 from data_prep import table_config
+from data_prep import table_like
 from data_prep import table_split
 from data_prep import table_vectors
 from data_prep.layout import PreparationError
@@ -68,6 +78,7 @@ from data_prep.table_files import Log
 from data_prep.table_fit import fit
 from data_prep.table_job import Job
 from data_prep.table_job import chunk_rows
+from data_prep.table_survey import counted
 from data_prep.table_survey import survey
 from data_prep.table_transform import transform
 from data_prep.writer import SHARD_ROWS
@@ -101,6 +112,7 @@ def prepare(
     overwrite: bool = False,
     runner: str | None = None,
     beam_options: str = "",
+    like: str | pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Reads a click log and writes the prepared folder.
 
@@ -129,6 +141,8 @@ def prepare(
         overwrite: Whether a prepared folder of that name is replaced.
         runner: Apache Beam's runner; None is this process.
         beam_options: The runner's own options, as its command line has them.
+        like: A prepared folder whose columns, vocabularies, domains, buckets
+            and means it gets, in place of all arguments that say them.
 
     Returns:
         The content of the folder's manifest.
@@ -143,19 +157,31 @@ def prepare(
             "--runner, such as DirectRunner."
         )
     staging.check_output(output, overwrite)
-    columns = _columns(
-        config,
-        {
-            "label": label,
-            "domain": domain,
-            "categorical": list(categorical),
-            "numeric": list(numeric),
-            "sequence": list(sequence),
-            "strings": list(strings),
-            "domain_values": list(domain_values),
-        },
-        table_config.Defaults(min_count, buckets, separator, missing),
-    )
+    named = {
+        "label": label,
+        "domain": domain,
+        "categorical": list(categorical),
+        "numeric": list(numeric),
+        "sequence": list(sequence),
+        "strings": list(strings),
+        "domain_values": list(domain_values),
+    }
+    defaults = table_config.Defaults(min_count, buckets, separator, missing)
+    earlier = None
+    if like is None:
+        columns = _columns(config, named, defaults)
+    else:
+        _check_like(
+            {
+                **named,
+                **dataclasses.asdict(defaults),
+                "config": config,
+                "drop_one_class_domains": drop_one_class_domains,
+                "runner": runner,
+            }
+        )
+        earlier = table_like.read(like)
+        columns = earlier.columns
     shares = _numbers(fractions)
     splitter = table_split.make(split, split_column, shares, seed)
     log = Log(input)
@@ -171,12 +197,14 @@ def prepare(
             "split_column": split_column,
             "fractions": None if split == "given" else shares,
             "drop_one_class_domains": drop_one_class_domains,
+            **({"like": earlier.digest} if earlier else {}),
         },
         drop_one_class_domains=drop_one_class_domains,
         max_vocabulary=max_vocabulary,
         shard_rows=shard_rows,
         seed=seed,
         overwrite=overwrite,
+        like=earlier,
     )
     log.check_columns(job.names)
     table_vectors.files(columns)
@@ -200,22 +228,26 @@ def _run(job: Job) -> dict[str, Any]:
         job.cells,
         job.splitter,
     )
-    domains = survey(
-        log,
-        columns,
-        cells,
-        splitter,
-        drop_one_class=job.drop_one_class_domains,
-    )
-    fitted = fit(
-        log,
-        columns,
-        cells,
-        domains,
-        splitter,
-        seed=job.seed,
-        max_vocabulary=job.max_vocabulary,
-    )
+    if job.like is None:
+        domains = survey(
+            log,
+            columns,
+            cells,
+            splitter,
+            drop_one_class=job.drop_one_class_domains,
+        )
+        fitted = fit(
+            log,
+            columns,
+            cells,
+            domains,
+            splitter,
+            seed=job.seed,
+            max_vocabulary=job.max_vocabulary,
+        )
+    else:
+        domains, known = job.like.choose(counted(log, columns, cells, splitter))
+        fitted = job.like.fitted(known)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
     with job.writer(fitted, domains, log.sources()) as writer:
@@ -223,6 +255,8 @@ def _run(job: Job) -> dict[str, Any]:
             encoded, splits = transform(
                 chunk, columns, cells, domains, splitter, fitted
             )
+            if job.like is not None:
+                job.like.check(cells)
             writer.add(encoded, splits)
             written += splits.size
         job.check_rows(fitted.rows, written)
@@ -244,6 +278,19 @@ def _columns(
     return table_config.from_json(config, defaults)
 
 
+def _check_like(values: dict[str, Any]) -> None:
+    """Raises if a flag says what a folder to prepare like says."""
+    usual = dataclasses.asdict(table_config.Defaults())
+    for flag, value in values.items():
+        if value and value != usual.get(flag):
+            why = "what columns are, the other folder says"
+            if flag == "runner":
+                why = "a log is prepared like another in one process"
+            raise PreparationError(
+                f"--{flag} and --like can't be combined: {why}; leave one out."
+            )
+
+
 def _numbers(fractions: Sequence[float | str]) -> list[float]:
     try:
         return [*map(float, fractions)]
@@ -261,6 +308,9 @@ def main() -> None:
         "input", None, "A file, a folder or a pattern.", required=True
     )
     flags.DEFINE_string("config", None, "A JSON in place of column flags.")
+    flags.DEFINE_string(
+        "like", None, "A prepared folder whose columns and ids are used."
+    )
     flags.DEFINE_string("label", None, "The column of the clicks.")
     flags.DEFINE_string("domain", None, "The column of the domains.")
     for name, what in (
@@ -303,6 +353,7 @@ def main() -> None:
         "input",
         *table_config.KEYS,
         "config",
+        "like",
         "min_count",
         "buckets",
         "separator",

@@ -103,6 +103,11 @@ def from_json(path: str | pathlib.Path, defaults: Defaults) -> Columns:
     return _columns(where, content, defaults)
 
 
+def from_options(where: str, content: Mapping[str, Any]) -> Columns:
+    """Reads the columns from what `options` made of them."""
+    return _columns(where, {key: content[key] for key in KEYS}, Defaults())
+
+
 def _once(where: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """The pairs as a dict; a name that is there twice is an error."""
     content: dict[str, Any] = {}

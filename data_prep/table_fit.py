@@ -161,6 +161,7 @@ class Fitting:
         for column in self._columns.features:
             if isinstance(column, Numeric):
                 means[column.name], stddev = self._finish_moments(column.name)
+                self._say_filled(column.name, means[column.name])
                 edges = None
                 if sample is not None and column.buckets:
                     numbers = sample[:, self.bucketed.index(column.name)]
@@ -173,6 +174,15 @@ class Fitting:
                 described.append(_described(column, lists[column.table]))
         rows = int(self.sizes.sum())
         return Fitted(described, vocabularies, means, rows)
+
+    def _say_filled(self, name: str, mean: float) -> None:
+        rows = int(self.trained.sum())
+        if missing := rows - self.moments[name].total:
+            logging.info(
+                "column %r: %s of %s training rows have no number; it is "
+                "filled with their mean, %.6g.",
+                *(name, f"{missing:,}", f"{rows:,}", mean),
+            )
 
     def _finish_moments(self, name: str) -> tuple[float, float]:
         moments = self.moments[name]
@@ -195,14 +205,17 @@ def _edges(column: Numeric, numbers: np.ndarray) -> list[float]:
 def _numeric(
     column: Numeric, edges: list[float] | None, mean: float, stddev: float
 ) -> dict[str, Any]:
+    missing = mean if column.missing == "fill" else None
     if edges is not None:
-        return features.dense(column.name, boundaries=edges)
+        return features.dense(column.name, boundaries=edges, missing=missing)
     if stddev < _SMALLEST:
         logging.warning(
             "column %r is the same number in all training rows.", column.name
         )
         stddev = 1.0
-    return features.dense(column.name, mean=mean, stddev=stddev)
+    return features.dense(
+        column.name, mean=mean, stddev=stddev, missing=missing
+    )
 
 
 def _described(

@@ -14,6 +14,7 @@ from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
 from data_prep.table_files import Log
 from data_prep.table_fit import Fitted
+from data_prep.table_like import Like
 from data_prep.table_split import Splitter
 from data_prep.table_survey import Domains
 from data_prep.writer import Writer
@@ -38,6 +39,7 @@ class Job:
         shard_rows: The most rows of a file of the folder.
         seed: Seed of the random split and of samples.
         overwrite: Whether a prepared folder of that name is replaced.
+        like: The folder whose schema it gets; None: one of its own.
     """
 
     output: pathlib.Path
@@ -51,6 +53,7 @@ class Job:
     shard_rows: int
     seed: int
     overwrite: bool
+    like: Like | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,7 +70,11 @@ class Job:
         self, fitted: Fitted, domains: Domains, sources: Mapping[str, Any]
     ) -> Writer:
         """What writes the folder, once all is known of it but the rows."""
-        vectors = table_vectors.read(self.columns, fitted.vocabularies)
+        vectors = (
+            self.like.vectors
+            if self.like
+            else table_vectors.read(self.columns, fitted.vocabularies)
+        )
         description = Description(
             dataset="table",
             options=self.options,

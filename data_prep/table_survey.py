@@ -50,16 +50,35 @@ def survey(
     *,
     drop_one_class: bool,
 ) -> Domains:
-    """Reads labels, domains and times of all rows, and nothing else.
+    """Finds the domains.
 
-    Domains are in the order of `domain_values`, or else sorted: integers as
+    They are in the order of `domain_values`, or else sorted: integers as
     integers, text by its characters.
     """
+    counts = counted(log, columns, cells, splitter)
+    return choose(counts, log, columns, drop_one_class=drop_one_class)
+
+
+def counted(
+    log: Log, columns: Columns, cells: Categories, splitter: Splitter
+) -> Counts:
+    """Reads labels, domains and times of all rows, and nothing else."""
     counts: Counts = {}
     names = (columns.label, columns.domain, *splitter.names)
     for chunk in log.chunks(names, "Looking for domains"):
         observe(chunk, columns, cells, splitter, counts)
-    return choose(counts, log, columns, drop_one_class=drop_one_class)
+    check_rows(counts, log)
+    return counts
+
+
+def check_rows(counts: Counts, log: Log) -> None:
+    """Raises if the whole log has no row."""
+    if not counts:
+        raise PreparationError(
+            f"{log.files[0].path} and all other files of the log hold no rows."
+            if len(log.files) > 1
+            else f"{log.files[0].path} holds no rows."
+        )
 
 
 def observe(
@@ -79,12 +98,7 @@ def choose(
     counts: Counts, log: Log, columns: Columns, *, drop_one_class: bool
 ) -> Domains:
     """Says which domains are kept, by the counts of the whole log."""
-    if not counts:
-        raise PreparationError(
-            f"{log.files[0].path} and all other files of the log hold no rows."
-            if len(log.files) > 1
-            else f"{log.files[0].path} holds no rows."
-        )
+    check_rows(counts, log)
     values = sorted(counts)
     if columns.domain_values is not None:
         by_name = {str(value): value for value in values}

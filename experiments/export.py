@@ -10,15 +10,14 @@ is for other weights, other domains or another folder. See
 version's folder.
 """
 
-import json
 import pathlib
 import zipfile
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
-from experiments import binary
+from experiments import command_line
+from experiments import finished_run
 from experiments.import_flag import define_import_flag
 
 ALL, NONE = "all", "none"
@@ -55,17 +54,12 @@ def main() -> None:
 
     values = flags.FLAGS.flag_values_dict()
     run = pathlib.Path(values["run"])
-    if not (run / "metrics.json").is_file():
-        raise RunError(
-            f"{run} is no finished run (no metrics.json): train it with "
-            f"experiments.train --output={run}."
-        )
-    check_imports(run, values["import"])
+    finished_run.check(run, values["import"])
     schema = Schema.load(run / "schema.json")
     try:
         with progress.waiting(f"Exporting {run}"):
             version = serving.export(
-                loaded(run / "model.keras"),
+                finished_run.loaded(run / "model.keras"),
                 schema,
                 values["output"],
                 weights=values["weights"],
@@ -76,43 +70,6 @@ def main() -> None:
         (first, *_) = str(error).splitlines() or [type(error).__name__]
         raise RunError(f"{run} isn't exported: {first}") from None
     print(version)
-
-
-def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
-    """Raises unless the modules are imported that a run was trained with.
-
-    Raises:
-        RunError: They aren't. None is imported because a file names it.
-    """
-    from experiments.runs import RunError
-
-    try:
-        config = json.loads((run / "config.json").read_text("utf-8"))
-        needed = [str(name) for name in config.get("imports", ())]
-    except (AttributeError, OSError, TypeError, ValueError, RecursionError):
-        needed = []  # The model itself will say what it lacks.
-    lacking = [name for name in needed if name not in imports]
-    if lacking:
-        raise RunError(
-            f"{run} was trained with modules of yours: add "
-            f"--import={','.join(lacking)}."
-        )
-
-
-def loaded(path: pathlib.Path) -> Any:
-    """Reads a model, which may bring no code along.
-
-    Raises:
-        ValueError: It is damaged, or holds what isn't data alone.
-    """
-    import keras
-
-    try:
-        return keras.models.load_model(path, safe_mode=True)
-    # Keras raises whatever it meets in a file.
-    except Exception as error:
-        (first, *_) = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path.name} can't be read: {first}") from None
 
 
 def chosen(
@@ -126,4 +83,4 @@ def chosen(
 
 if __name__ == "__main__":
     define_flags()
-    binary.run(main)
+    command_line.run(main)

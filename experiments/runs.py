@@ -26,6 +26,7 @@ from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import Scored
 from mlora_tf.predictor import score_split
 from mlora_tf.recipes import Recipe
+from mlora_tf.schema import Schema
 from mlora_tf.stop_signals import StopSignals
 from mlora_tf.transform import domain_variables
 from mlora_tf.workers import Workers
@@ -251,7 +252,7 @@ def _metrics(
             result = scored.evaluate(log.schema)
             report[split] = result.to_dict()
             if split == "test":
-                report[split]["intervals"] = _intervals(log, scored)
+                report[split]["intervals"] = intervals(scored, log.schema)
             if result.undefined:
                 logger.warning(
                     "%s: no AUC for %s (one class alone, or no row); the "
@@ -267,10 +268,10 @@ def _metrics(
     }
 
 
-def _intervals(log: ClickLog, scored: Scored) -> dict[str, list[float] | None]:
+def intervals(scored: Scored, schema: Schema) -> dict[str, list[float] | None]:
     """95% bootstrap intervals over the rows; None where undefined."""
     found = bootstrap.intervals(
-        scored.label, scored.score, scored.domain, log.schema.num_domains
+        scored.label, scored.score, scored.domain, schema.num_domains
     )
     return {
         name: None if math.isnan(ends[0]) else list(ends)

@@ -115,6 +115,8 @@ class DenseFeature:
             rising order, such as quantiles of the training rows.
         mean: What is taken away from each number.
         stddev: What the rest is divided by.
+        missing: What stands for a number that is missing, or NaN, where raw
+            values are read; None: that is an error.
 
     Raises:
         SchemaError: The name can't be an input's, a number isn't finite, the
@@ -134,9 +136,12 @@ class DenseFeature:
     boundaries: tuple[float, ...] | None = None
     mean: float = 0.0
     stddev: float = 1.0
+    missing: float | None = None
 
     def __post_init__(self) -> None:
         _check_feature_name(self.name)
+        if self.missing is not None:
+            check_number(self.missing, f"what is missing of {self.name!r}")
         check_number(self.mean, f"the mean of {self.name!r}")
         check_number(self.stddev, f"the stddev of {self.name!r}")
         if self.stddev < SMALLEST:

@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -91,6 +93,19 @@ class Scored:
     score: np.ndarray
     domain: np.ndarray
     users: np.ndarray | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scored"]) -> "Scored":
+        """The rows of all parts, one after another."""
+        columns: dict[str, list[Any]] = {
+            field.name: [getattr(part, field.name) for part in parts]
+            for field in dataclasses.fields(cls)
+        }
+        joined: dict[str, Any] = {
+            name: None if each[0] is None else np.concatenate(each)
+            for name, each in columns.items()
+        }
+        return cls(**joined)
 
     def evaluate(self, schema: Schema) -> Evaluation:
         """Evaluates them exactly, per domain and overall.

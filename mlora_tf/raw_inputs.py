@@ -20,7 +20,8 @@ _STRINGS = ("", "\0")
 class RawInputs(tf.Module):
     """Looks raw values up in a schema's vocabularies, as preparing them does.
 
-    A sparse value that isn't in the vocabulary has the id 0. An unknown
+    A sparse value that isn't in the vocabulary has the id 0, and NaN is the
+    feature's `missing` number, if it has one. An unknown
     domain raises, because no adapter is its own. Everything is TensorFlow's,
     so that an exported model needs nothing else.
 
@@ -79,8 +80,9 @@ class RawInputs(tf.Module):
         """Reads serialised `tf.Example`s: the model's inputs.
 
         A sparse feature that an example lacks has the id 0, a sequence is
-        empty; a number or a domain that is missing raises. Padding may follow
-        a sequence's last value, as in `__call__`.
+        empty, a number is the feature's `missing` one; a domain that is missing
+        raises, and so does a number without. Padding may follow a sequence's
+        last value, as in `__call__`.
 
         Args:
             examples: String tensor of shape `(batch,)`.
@@ -91,7 +93,7 @@ class RawInputs(tf.Module):
             if isinstance(feature, SequenceFeature):
                 kind = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
             elif isinstance(feature, DenseFeature):
-                kind = tf.io.FixedLenFeature([], dtype)
+                kind = tf.io.FixedLenFeature([], dtype, feature.missing)
             else:
                 kind = tf.io.FixedLenFeature([], dtype, padding(feature))
             kinds[feature.name] = kind
@@ -108,7 +110,9 @@ class RawInputs(tf.Module):
     def _ids(self, feature: Feature, values: Any) -> tf.Tensor:
         """Of a sequence the last `max_length` values, as a padded tensor."""
         if isinstance(feature, DenseFeature):
-            return values
+            if feature.missing is None:
+                return values
+            return tf.where(tf.math.is_nan(values), feature.missing, values)
         table = self._tables[feature.table_name]
         if not isinstance(feature, SequenceFeature):
             return tf.cast(table.lookup(values), tf.int32)

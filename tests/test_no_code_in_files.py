@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from experiments import export
+from experiments import finished_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = {
@@ -141,7 +141,7 @@ def test_a_lambda_in_a_model_is_refused(run, tmp_path):
     escaped = tmp_path / "escaped"
     lambda_model(run / "model.keras", escaped)
     with pytest.raises(ValueError, match=r"model\.keras can't be read"):
-        export.loaded(run / "model.keras")
+        finished_run.loaded(run / "model.keras")
     assert not escaped.exists()
 
 
@@ -168,18 +168,18 @@ def test_a_function_of_another_module_is_refused(run, tmp_path):
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(ValueError, match="can't be read"):
-        export.loaded(path)
+        finished_run.loaded(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"])
 def test_a_damaged_model_is_refused(content, run):
     (run / "model.keras").write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.keras can't be read"):
-        export.loaded(run / "model.keras")
+        finished_run.loaded(run / "model.keras")
 
 
 def test_our_own_models_are_read(run):
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.layers.Dense(1)(inputs)).save(run / "model.keras")
-    model = export.loaded(run / "model.keras")
+    model = finished_run.loaded(run / "model.keras")
     assert model(np.zeros((3, 2))).shape == (3, 1)

@@ -213,3 +213,34 @@ def test_of_many_domains_the_message_names_some():
         RawInputs(schema)(raw)
     assert "'d15'] and others" in str(error.value)
     assert "d16" not in str(error.value)
+
+
+FILLED = Schema(
+    features=(
+        SparseFeature("item", (7,)),
+        DenseFeature("price", mean=3.0, stddev=2.0, missing=3.5),
+        DenseFeature("age", boundaries=(1.0, 2.0), missing=1.25),
+    ),
+    domain_name="country",
+    domains=("fr",),
+)
+
+
+def test_a_missing_number_is_filled_as_it_was_in_training():
+    raw = {
+        "item": [7, 7],
+        "price": [np.nan, 9.0],
+        "age": [0.5, np.nan],
+        "domain": ["fr", "fr"],
+    }
+    inputs = RawInputs(FILLED)(tensors(raw, FILLED))
+    np.testing.assert_array_equal(inputs["price"], np.float32([3.5, 9]))
+    np.testing.assert_array_equal(inputs["age"], np.float32([0.5, 1.25]))
+
+
+def test_an_example_without_a_number_is_filled_too():
+    given = example(item=7, price=9.0, domain="fr")
+    lacking = example(item=7, domain="fr")
+    inputs = RawInputs(FILLED).parse(tf.constant([given, lacking]))
+    np.testing.assert_array_equal(inputs["price"], np.float32([9, 3.5]))
+    np.testing.assert_array_equal(inputs["age"], np.float32([1.25, 1.25]))

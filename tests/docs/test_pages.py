@@ -21,7 +21,11 @@ FAST = (
 """Added to a page's trainings, where the page doesn't say otherwise."""
 
 RUNS = {
-    "own_log.md": {"data_prep.table", "experiments.train"},
+    "own_log.md": {
+        "data_prep.table",
+        "experiments.evaluate",
+        "experiments.train",
+    },
     "pretrained_embeddings.md": {"data_prep.table"},
     "streaming_and_drift.md": {"data_prep.synthetic", "experiments.train"},
     "tensorflow_serving.md": {

@@ -1,0 +1,214 @@
+"""A prepared folder to prepare another log like: its columns and its ids.
+
+What a model has learned belongs to its folder's vocabularies, domains,
+buckets and means. A later log for that model gets these, not its own.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from absl import logging
+
+from data_prep import table_config
+from data_prep.layout import FORMAT
+from data_prep.layout import MANIFEST
+from data_prep.layout import SCHEMA
+from data_prep.layout import PreparationError
+from data_prep.table_categories import INTEGER
+from data_prep.table_categories import TEXT
+from data_prep.table_categories import Categories
+from data_prep.table_columns import Columns
+from data_prep.table_columns import Numeric
+from data_prep.table_fit import Fitted
+from data_prep.table_survey import Counts
+from data_prep.table_survey import Domains
+
+SHOWN = 5
+"""The most unknown domains that are named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Like:
+    """What a prepared folder says of its log.
+
+    Attributes:
+        folder: The folder.
+        columns: The log's columns, without files of vectors.
+        digest: The SHA-256 of its schema.
+        features: Its features, as the schema has them.
+        domains: The domains' names, in order.
+        vectors: By table, the pretrained vectors of its ids.
+    """
+
+    folder: pathlib.Path
+    columns: Columns
+    digest: str
+    features: list[dict[str, Any]]
+    domains: list[str]
+    vectors: dict[str, np.ndarray]
+
+    def choose(self, counts: Counts) -> tuple[Domains, int]:
+        """The folder's domains, and how many rows the log has of them.
+
+        Args:
+            counts: Rows and clicks of each domain of the log.
+        """
+        by_name = {str(value): value for value in counts}
+        unknown = sorted(set(by_name) - set(self.domains))
+        if len(unknown) == len(by_name):
+            raise PreparationError(
+                f"the log has no row of a domain of {self.folder}, such as "
+                f"{self.domains[0]!r}; its column {self.columns.domain!r} "
+                f"holds {unknown[0]!r}."
+            )
+        if unknown:
+            rows = sum(int(counts[by_name[name]][0]) for name in unknown)
+            logging.warning(
+                "%s rows are left out: %s has no domain %s%s.",
+                f"{rows:,}",
+                self.folder,
+                ", ".join(map(repr, unknown[:SHOWN])),
+                f" and {len(unknown) - SHOWN} more"
+                if len(unknown) > SHOWN
+                else "",
+            )
+        known = [by_name[name] for name in self.domains if name in by_name]
+        rows = sum(int(counts[value][0]) for value in known)
+        if isinstance(known[0], int):
+            values = pa.array(map(int, self.domains), pa.int64())
+        else:
+            values = pa.array(self.domains, pa.string())
+        return Domains(self.columns.domain, values), rows
+
+    def fitted(self, rows: int) -> Fitted:
+        """What was learned of the folder's training rows.
+
+        Args:
+            rows: How many rows of its domains the new log has.
+        """
+        vocabularies = {}
+        means = {}
+        for feature, column in zip(
+            self.features, self.columns.features, strict=True
+        ):
+            if not isinstance(column, Numeric):
+                vocabularies[column.table] = _array(feature["vocabulary"])
+            elif column.missing == "error":
+                # No number is missing then, so that nothing stands for one.
+                means[column.name] = np.nan
+            elif "missing" in feature:
+                means[column.name] = feature["missing"]
+            else:
+                raise PreparationError(
+                    f"{self.folder} doesn't say what a missing "
+                    f"{column.name!r} is filled with; prepare it once more."
+                )
+        return Fitted(self.features, vocabularies, means, rows)
+
+    def check(self, cells: Categories) -> None:
+        """Raises if a column's values are of another kind than the folder's.
+
+        Args:
+            cells: Has read some of the log.
+        """
+        kinds = cells.kinds()
+        for feature in self.features:
+            name = feature["name"]
+            if "vocabulary" not in feature or name not in kinds:
+                continue
+            kind = INTEGER if _are_integers(feature["vocabulary"]) else TEXT
+            if kinds[name] != kind:
+                raise PreparationError(
+                    f"column {name!r}: {cells.said(name)}, but in "
+                    f"{self.folder} it holds {kind}"
+                    f"{'s' if kind == INTEGER else ''}; mend the column's type."
+                )
+
+
+def read(folder: str | pathlib.Path) -> Like:
+    """Reads a folder that `data_prep.table` prepared.
+
+    Raises:
+        PreparationError: It is none, or its files don't belong together.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        is_one = manifest["format"] == FORMAT
+        dataset, options = manifest["dataset"], manifest["options"]
+        digests = {
+            name: file["sha256"] for name, file in manifest["files"].items()
+        }
+    except (OSError, ValueError, RecursionError, KeyError, TypeError,
+            AttributeError):  # fmt: skip
+        is_one = False
+    if not is_one:
+        raise PreparationError(
+            f"--like={folder} is no prepared folder; name one that "
+            "data_prep.table wrote."
+        )
+    if dataset != "table":
+        raise PreparationError(
+            f"--like={folder} was prepared from {dataset!r}, whose own command "
+            "says how; name a folder that data_prep.table wrote."
+        )
+    schema = json.loads(_checked(folder, SCHEMA, digests))
+    columns = table_config.from_options(f"{folder}: ", options)
+    features = schema["features"]
+    tables = [
+        feature.get("table", feature["name"])
+        for feature in features
+        if "vectors" in feature
+    ]
+    return Like(
+        folder,
+        dataclasses.replace(
+            columns,
+            features=tuple(
+                column
+                if isinstance(column, Numeric)
+                else dataclasses.replace(column, vectors=None)
+                for column in columns.features
+            ),
+        ),
+        digests[SCHEMA],
+        features,
+        schema["domain"]["values"],
+        {
+            table: _vectors(folder, f"vectors.{table}.npy", digests)
+            for table in tables
+        },
+    )
+
+
+def _checked(folder: pathlib.Path, name: str, digests: dict[str, str]) -> bytes:
+    """A file's bytes, which must be those that the manifest knows."""
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != digests.get(name):
+        raise PreparationError(
+            f"{folder / name} has changed since it was prepared; prepare "
+            f"{folder} once more."
+        )
+    return content
+
+
+def _vectors(
+    folder: pathlib.Path, name: str, digests: dict[str, str]
+) -> np.ndarray:
+    _checked(folder, name, digests)
+    array: np.ndarray = np.load(folder / name, allow_pickle=False)
+    return array
+
+
+def _are_integers(vocabulary: list[Any]) -> bool:
+    return isinstance(vocabulary[0], int)
+
+
+def _array(vocabulary: list[Any]) -> pa.Array:
+    kind = pa.int64() if _are_integers(vocabulary) else pa.string()
+    return pa.array(vocabulary, kind)

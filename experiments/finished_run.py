@@ -1,0 +1,59 @@
+"""Reads what a finished run has left, for the binaries that come after."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+
+def check(run: pathlib.Path, imports: Sequence[str]) -> None:
+    """Raises unless a run is finished, and the modules it needs are imported.
+
+    Raises:
+        RunError: It isn't, or they aren't.
+    """
+    from experiments.runs import RunError
+
+    if not (run / "metrics.json").is_file():
+        raise RunError(
+            f"{run} is no finished run (no metrics.json): train it with "
+            f"experiments.train --output={run}."
+        )
+    check_imports(run, imports)
+
+
+def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
+    """Raises unless the modules are imported that a run was trained with.
+
+    Raises:
+        RunError: They aren't. None is imported because a file names it.
+    """
+    from experiments.runs import RunError
+
+    try:
+        config = json.loads((run / "config.json").read_text("utf-8"))
+        needed = [str(name) for name in config.get("imports", ())]
+    except (AttributeError, OSError, TypeError, ValueError, RecursionError):
+        needed = []  # The model itself will say what it lacks.
+    lacking = [name for name in needed if name not in imports]
+    if lacking:
+        raise RunError(
+            f"{run} was trained with modules of yours: add "
+            f"--import={','.join(lacking)}."
+        )
+
+
+def loaded(path: pathlib.Path) -> Any:
+    """Reads a model, which may bring no code along.
+
+    Raises:
+        ValueError: It is damaged, or holds what isn't data alone.
+    """
+    import keras
+
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    # Keras raises whatever it meets in a file.
+    except Exception as error:
+        (first, *_) = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{path.name} can't be read: {first}") from None

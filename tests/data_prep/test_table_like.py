@@ -1,0 +1,220 @@
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from absl import logging
+
+from data_prep import table
+from data_prep.layout import PreparationError
+from mlora_tf import data
+from mlora_tf.schema import Schema
+
+OPTIONS = {
+    "label": "click",
+    "domain": "shop",
+    "categorical": {"user": {"min_count": 2}, "item": {}},
+    "numeric": {
+        "price": {"missing": "fill"},
+        "age": {"buckets": 4, "missing": "fill"},
+    },
+    "sequence": {"seen": {"max_length": 2, "target": "item"}},
+}
+
+
+def rows(count=60, seed=0, **columns):
+    """A log of as many rows, some columns of which may be given."""
+    rng = np.random.default_rng(seed)
+    made = {
+        "click": rng.integers(0, 2, count),
+        "shop": rng.choice([3, 1, 20], count),
+        "user": rng.integers(0, 12, count),
+        "item": rng.choice(["pen", "ink", "nib"], count),
+        "price": rng.normal(5, 1, count),
+        "age": rng.normal(40, 9, count),
+        "seen": [["pen", "ink"][: row % 3] for row in range(count)],
+    }
+    return pa.table({**made, **columns})
+
+
+def written(path, log):
+    pq.write_table(log, path)
+    return path
+
+
+def config(path, **changes):
+    path.write_text(json.dumps({**OPTIONS, **changes}))
+    return path
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A prepared folder, and the log that it is of."""
+    log = written(tmp_path / "a.parquet", rows())
+    table.prepare(log, tmp_path / "a", config=config(tmp_path / "c.json"))
+    return tmp_path / "a"
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        logging, "warning", lambda text, *values: lines.append(text % values)
+    )
+    return lines
+
+
+def later(earlier, log, **options):
+    """Prepares a log like a folder, and reads it: its schema is the same."""
+    path = written(earlier.with_name("b.parquet"), log)
+    output = earlier.with_name("b")
+    table.prepare(path, output, like=earlier, **options)
+    name = "schema.json"
+    assert (output / name).read_bytes() == (earlier / name).read_bytes()
+    return data.load(output)
+
+
+def column(log, name):
+    parts = (log.train, log.valid, log.test)
+    return np.concatenate([part.inputs[name] for part in parts])
+
+
+def test_the_same_log_gives_the_same_rows(earlier):
+    path = earlier.with_name("a.parquet")
+    table.prepare(path, earlier.with_name("b"), like=earlier)
+    for file in sorted(earlier.iterdir()):
+        if file.name != "manifest.json":
+            other = earlier.with_name("b") / file.name
+            assert other.read_bytes() == file.read_bytes()
+
+
+def test_it_is_as_the_schema_says(earlier):
+    users = [0, 999, 3, 0, 1, 2] * 10
+    schema = Schema.load(earlier / "schema.json")
+    log = later(
+        earlier,
+        rows(user=users, age=[None, 30.0] * 30, price=[None, 7.0, 8.0] * 20),
+    )
+    vocabulary = schema.feature("user").vocabulary
+    ids = [
+        vocabulary.index(user) + 1 if user in vocabulary else 0
+        for user in users
+    ]
+    assert 999 not in vocabulary
+    assert sorted(column(log, "user")) == sorted(ids)
+    # The earlier rows' means, not those of the later ones, whose mean is 30.
+    for name, known in (("age", [30.0]), ("price", [7.0, 8.0])):
+        mean = schema.feature(name).missing
+        found = set(column(log, name).tolist())
+        assert found == {float(np.float32(mean)), *known}
+        assert mean != pytest.approx(np.mean(known), abs=0.5)
+
+
+def test_rows_of_other_domains_are_left_out(earlier, warnings):
+    shops = [3] * 20 + [1] * 28 + [77] * 10 + [78] * 2
+    log = later(earlier, rows(shop=shops))
+    assert sum(map(len, (log.train, log.valid, log.test))) == 48
+    (line,) = warnings
+    assert line == f"12 rows are left out: {earlier} has no domain '77', '78'."
+    # The third domain has no rows this time, and keeps its place.
+    assert log.schema.domains == ("1", "3", "20")
+    counts = np.bincount(column(log, "domain"), minlength=3)
+    assert counts.tolist() == [28, 20, 0]
+
+
+def test_one_like_one_that_is_like_another(earlier):
+    second = later(earlier, rows(seed=1))
+    again = earlier.with_name("c")
+    table.prepare(
+        written(earlier.with_name("c.parquet"), rows(seed=2)),
+        again,
+        like=earlier.with_name("b"),
+    )
+    assert data.load(again).schema == second.schema
+
+
+def test_vectors_come_from_the_folder(tmp_path):
+    vectors = written(
+        tmp_path / "v.parquet",
+        pa.table({"item": ["pen", "ink"], "vector": [[1.0, 2.0], [3.0, 4.0]]}),
+    )
+    categorical = {"item": {"vectors": str(vectors)}}
+    table.prepare(
+        written(tmp_path / "a.parquet", rows()),
+        tmp_path / "a",
+        config=config(tmp_path / "c.json", categorical=categorical),
+    )
+    vectors.unlink()
+    log = later(tmp_path / "a", rows(seed=3))
+    first = data.load(tmp_path / "a").vectors
+    assert set(first) == set(log.vectors) == {"item"}
+    np.testing.assert_array_equal(log.vectors["item"], first["item"])
+
+
+def refused(earlier, log, match, **options):
+    with pytest.raises(PreparationError, match=match):
+        later(earlier, log, **options)
+    assert not earlier.with_name("b").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"shop": [5] * 60}, "no row of a domain of .*'1'.* holds '5'"),
+        ({"user": ["x"] * 60}, "'user': .*the text 'x'.* holds integers"),
+        ({"item": [1] * 60}, "'item': .*the integer 1.* holds text"),
+        ({"item": [None] * 60}, "'item' .*empty"),
+    ],
+)
+def test_a_log_that_is_not_like_it(earlier, changes, match):
+    refused(earlier, rows(**changes), match)
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"label": "click"}, "label"),
+        ({"numeric": ["price"]}, "numeric"),
+        ({"config": "c.json"}, "config"),
+        ({"min_count": 5}, "min_count"),
+        ({"missing": "fill"}, "missing"),
+        ({"drop_one_class_domains": True}, "drop_one_class_domains"),
+        ({"runner": "DirectRunner"}, "runner"),
+    ],
+)
+def test_what_the_folder_says_is_no_flag(earlier, options, flag):
+    refused(earlier, rows(), f"--{flag} and --like can't", **options)
+
+
+def change(path, **changes):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def test_what_is_no_folder_of_a_table(earlier):
+    refused(earlier / "nothing", rows(), "is no prepared folder")
+    change(earlier / "manifest.json", dataset="movielens")
+    refused(earlier, rows(), "prepared from 'movielens'")
+    (earlier / "manifest.json").write_text("[]")
+    refused(earlier, rows(), "is no prepared folder")
+
+
+def test_a_schema_that_was_changed(earlier):
+    change(earlier / "schema.json", label="other")
+    refused(earlier, rows(), r"schema\.json has changed since")
+
+
+def test_a_folder_of_before_says_no_fill(earlier):
+    schema = json.loads((earlier / "schema.json").read_text())
+    for feature in schema["features"]:
+        feature.pop("missing", None)
+    text = json.dumps(schema)
+    (earlier / "schema.json").write_text(text)
+    manifest = json.loads((earlier / "manifest.json").read_text())
+    manifest["files"]["schema.json"]["sha256"] = hashlib.sha256(
+        text.encode()
+    ).hexdigest()
+    (earlier / "manifest.json").write_text(json.dumps(manifest))
+    refused(earlier, rows(), "'price' is filled with; prepare it once more")
