@@ -39,7 +39,10 @@ def numbers(chunk: Chunk, column: Numeric) -> np.ndarray:
     if infinite.any():
         row = int(infinite.argmax())
         raise chunk.error(
-            row, name, f"must be finite in float32; it is {values[row]}."
+            row,
+            name,
+            f"must be finite in float32; it is {values[row]}.",
+            np.flatnonzero(infinite),
         )
     if column.missing == "error":
         check_filled(chunk, name, np.isnan(narrow))
@@ -56,7 +59,10 @@ def labels(chunk: Chunk, name: str) -> np.ndarray:
         value = values[int(indices[row])].as_py() if indices[row] >= 0 else ""
         shown = "is empty" if value == "" else f"is {short(value)}"
         raise chunk.error(
-            row, name, f"is the label, and must be 0 or 1; it {shown}."
+            row,
+            name,
+            f"is the label, and must be 0 or 1; it {shown}.",
+            np.flatnonzero(label < 0),
         )
     return label
 
@@ -121,13 +127,14 @@ def text(chunk: Chunk, name: str) -> pa.Array:
 def cast(
     chunk: Chunk, name: str, texts: pa.Array, kind: pa.DataType, what: str
 ) -> pa.Array:
-    """Converts text, or names the first cell that can't be converted."""
+    """Converts text, or names the cells that can't be converted."""
     try:
         return texts.cast(kind)
     except pa.ArrowInvalid:
-        row = first_failing(texts, lambda part: part.cast(kind))
+        rows = all_failing(texts, lambda part: part.cast(kind))
+        shown = short(texts[rows[0]].as_py())
         raise chunk.error(
-            row, name, f"must be {what}; it is {short(texts[row].as_py())}."
+            rows[0], name, f"must be {what}; it is {shown}.", rows
         ) from None
 
 
@@ -163,7 +170,8 @@ def check_filled(
 ) -> None:
     """Raises at the first cell that is empty."""
     if empty.any():
-        raise chunk.error(int(empty.argmax()), name, f"is empty; {advice}.")
+        rows = np.flatnonzero(empty)
+        raise chunk.error(int(rows[0]), name, f"is empty; {advice}.", rows)
 
 
 def wrong_type(chunk: Chunk, name: str, what: str) -> PreparationError:
@@ -188,6 +196,24 @@ def first_failing(cells: pa.Array, convert: Callable[[pa.Array], Any]) -> int:
         except pa.ArrowInvalid:
             high = middle
     return low
+
+
+def all_failing(
+    cells: pa.Array, convert: Callable[[pa.Array], Any]
+) -> list[int]:
+    """All cells that `convert` refuses, in order."""
+    found, parts = [], [(0, len(cells))]
+    while parts:
+        low, high = parts.pop()
+        try:
+            convert(cells[low:high])
+        except pa.ArrowInvalid:
+            middle = (low + high) // 2
+            if low == middle:
+                found.append(low)
+            else:
+                parts += [(middle, high), (low, middle)]
+    return found
 
 
 def short(value: object, length: int = 60) -> str:

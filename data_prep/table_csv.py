@@ -5,6 +5,7 @@ import gzip
 import itertools
 import pathlib
 import zlib
+from collections.abc import Collection
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,10 +61,16 @@ class CsvFile:
             except UNREADABLE as error:
                 raise self._damaged(error) from None
 
-    def place(self, row: int) -> str:
-        """Where that row, 0 for the first, is: `"line 2"`."""
-        record = next(itertools.islice(self._records(), row + 1, None))
-        return f"line {record[0]}"
+    def places(self, rows: Collection[int]) -> list[str]:
+        """Where those rows, 0 for the first, are: `["line 2"]`."""
+        last = max(rows) + 2
+        return [
+            f"line {line}"
+            for row, (line, _) in enumerate(
+                itertools.islice(self._records(), last), start=-1
+            )
+            if row in rows
+        ]
 
     def _open(self, stream: Any, names: list[str]) -> Any:
         return arrow_csv.open_csv(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from data_prep import progress
@@ -23,6 +24,9 @@ CHUNK_ROWS = 1 << 18
 """The fewest rows that are worked on at once, but at the end of a file."""
 
 PARQUET = (".parquet",)
+SHOWN_PLACES = 9
+"""The most further rows that an error names."""
+
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 LogFile = CsvFile | ParquetFile
@@ -49,11 +53,37 @@ class Chunk:
 
     def place(self, row: int) -> str:
         """The file and the line of one of the rows."""
-        return f"{self.file.path}, {self.file.place(self.first + row)}"
+        (place,) = self.file.places([self.first + row])
+        return f"{self.file.path}, {place}"
 
-    def error(self, row: int, name: str, problem: str) -> PreparationError:
-        """The error that names the file, the line and the column."""
-        return PreparationError(f"{self.place(row)}: column {name!r} {problem}")
+    def error(
+        self,
+        row: int,
+        name: str,
+        problem: str,
+        alike: Sequence[int] | np.ndarray = (),
+    ) -> PreparationError:
+        """The error that names the file, the line and the column.
+
+        Args:
+            row: The first row that has the problem.
+            name: The column.
+            problem: What it is, and what to do.
+            alike: All rows of the chunk that have it, in order.
+        """
+        others = [int(one) for one in alike if one != row]
+        shown = [self.first + one for one in others[:SHOWN_PLACES]]
+        # Together, because a csv file is read once more for them.
+        first, *places = self.file.places([self.first + row, *shown])
+        text = f"{self.file.path}, {first}: column {name!r} {problem}"
+        if len(others) > len(places):
+            places.append(f"{len(others) - len(places):,} more")
+        if others:
+            text += (
+                f" So it is in {', '.join(places)} of the {len(self):,} rows "
+                "read with it."
+            )
+        return PreparationError(text)
 
 
 class Log:

@@ -1,6 +1,7 @@
 """Reads a Parquet file chunk by chunk."""
 
 import pathlib
+from collections.abc import Collection
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -62,9 +63,9 @@ class ParquetFile:
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
 
-    def place(self, row: int) -> str:
-        """Where that row, 0 for the first, is: `"row 1"`."""
-        return f"row {row + 1}"
+    def places(self, rows: Collection[int]) -> list[str]:
+        """Where those rows, 0 for the first, are: `["row 1"]`."""
+        return [f"row {row + 1}" for row in rows]
 
     def _damaged(self, error: BaseException) -> PreparationError:
         reason = str(error).splitlines()[0] if str(error) else repr(error)

@@ -570,3 +570,56 @@ def test_a_name_that_no_input_can_have(tmp_path):
 def test_a_runners_options_need_a_runner(tmp_path):
     with pytest.raises(PreparationError, match=r"name one by --runner, such"):
         table.prepare("log.csv", tmp_path / "out", beam_options="--x=1")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_error_names_the_other_rows_that_have_it(tmp_path, kind):
+    bad = {2, 3, 5, *range(20, 40)}
+    prices = [None if row in bad else 1.5 for row in range(50)]
+    path = tmp_path / f"log.{kind}"
+    columns = {
+        "click": [row % 2 for row in range(50)],
+        "shop": ["a"] * 50,
+        # Some rows take two lines of a csv.
+        "item": ["x\ny" if row == 1 else "z" for row in range(50)],
+        "price": prices,
+    }
+    if kind == "csv":
+        pa.csv.write_csv(pa.table(columns), path)
+    else:
+        pq.write_table(pa.table(columns), path)
+    with pytest.raises(PreparationError) as error:
+        table.prepare(
+            path,
+            tmp_path / "out",
+            label="click",
+            domain="shop",
+            categorical=["item"],
+            numeric=["price"],
+        )
+    first, *others = [2, 3, 5, 20, 21, 22, 23, 24, 25, 26]
+    shift, word = (3, "line") if kind == "csv" else (1, "row")
+    assert f"{path}, {word} {first + shift}: column 'price' is empty" in str(
+        error.value
+    )
+    places = ", ".join(f"{word} {row + shift}" for row in others)
+    assert str(error.value).endswith(
+        f"So it is in {places}, 13 more of the 50 rows read with it."
+    )
+
+
+def test_every_number_that_is_none_is_found(tmp_path):
+    path = tmp_path / "log.csv"
+    cells = ["1", "1,5", "", "2e3", "x", "nan", "-", "7"]
+    lines = [f'{row % 2},a,"{cell}"' for row, cell in enumerate(cells)]
+    path.write_text("\n".join(["click,shop,price", *lines, ""]))
+    with pytest.raises(PreparationError, match=r"line 3: .*; it is '1,5'\. So "
+                       r"it is in line 6, line 8 of the 8"):  # fmt: skip
+        table.prepare(
+            path,
+            tmp_path / "out",
+            label="click",
+            domain="shop",
+            numeric=["price"],
+            missing="fill",
+        )
