@@ -80,6 +80,24 @@ def log_counts(manifest: Mapping[str, Any]) -> None:
             each = ", ".join(f"{name} {size:,}" for name, size in rows.items())
             words += f" ({each})"
         logging.info("%s: %s", split, words)
+        if split != "train":
+            _warn_of_one_class(split, counts)
+
+
+def _warn_of_one_class(split: str, counts: Mapping[str, Any]) -> None:
+    """Warns of domains that a split's metrics will leave out."""
+    names = [
+        name
+        for name, count in counts.items()
+        if count["clicks"] in (0, count["rows"])
+    ]
+    if names:
+        shown = ", ".join(map(repr, names[:SHOWN_DOMAINS]))
+        more = len(names) - SHOWN_DOMAINS
+        logging.warning(
+            "%s: no AUC for %s%s: there must be rows with a click and without.",
+            *(split, shown, f" and {more:,} more" if more > 0 else ""),
+        )
 
 
 @contextlib.contextmanager

@@ -182,6 +182,12 @@ def prepare(
         )
         earlier = table_like.read(like)
         columns = earlier.columns
+    if columns.domain in columns.names:
+        logging.warning(
+            "column %r is the domain, and a feature besides: models have the "
+            "domain as a field of its own already.",
+            columns.domain,
+        )
     shares = _numbers(fractions)
     splitter = table_split.make(split, split_column, shares, seed)
     log = Log(input)

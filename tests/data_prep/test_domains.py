@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from absl import logging
 
+from data_prep import binary
 from data_prep import domains
 from data_prep.folder import PreparationError
 
@@ -68,3 +69,33 @@ def test_not_all_domains_are_dropped(warnings):
     with pytest.raises(PreparationError, match=message):
         kept([2, 3, 9], [2, 0, 0], drop=True)
     assert warnings == []
+
+
+def test_a_split_says_which_domains_have_no_auc_in_it(warnings):
+    def counts(*clicks):
+        return {
+            name: {"rows": 4, "clicks": click}
+            for name, click in zip(NAMES, clicks, strict=True)
+        }
+
+    binary.log_counts(
+        {
+            "counts": {
+                "train": counts(0, 4, 1),
+                "valid": counts(1, 2, 3),
+                "test": counts(0, 1, 4),
+            }
+        }
+    )
+    assert warnings == [
+        "test: no AUC for 'books', 'music': there must be rows with a click "
+        "and without."
+    ]
+
+
+def test_many_domains_without_an_auc_are_counted(warnings):
+    names = [f"shop {i}" for i in range(40)]
+    none = {name: {"rows": 0, "clicks": 0} for name in names}
+    binary.log_counts({"counts": {"valid": none}})
+    (line,) = warnings
+    assert "'shop 29' and 10 more: there" in line
