@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import binary
+from experiments import command_line
 from experiments import finished_run
 from experiments.import_flag import define_import_flag
 
@@ -170,4 +170,4 @@ def write_result(
 
 if __name__ == "__main__":
     define_flags()
-    binary.run(main)
+    command_line.run(main)

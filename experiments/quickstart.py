@@ -29,7 +29,7 @@ from absl import flags
 
 from data_prep import synthetic
 from data_prep.folder import PreparationError
-from experiments import binary
+from experiments import command_line
 from experiments.provenance import provenance
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ assert "mlora_tf" not in sys.modules
 json.dump(ctr.tolist(), sys.stdout)
 """
 """All that a server needs: TensorFlow, and the exported folder."""
+
+AT_ONCE = (
+    "Makes a click log, trains a base model and MLoRA on it and serves the "
+    "result: a minute or two. Starting TensorFlow ..."
+)
+"""What stderr says while TensorFlow starts."""
 
 BLUE, ORANGE, GREY, INK = "#2f6db5", "#e8833a", "#e4e7eb", "#2b2f36"
 MUTED = "#7a828c"
@@ -470,4 +476,4 @@ def _percent(value: float | None) -> str:
 
 if __name__ == "__main__":
     define_flags()
-    binary.run(main)
+    command_line.run(main, AT_ONCE)

@@ -7,6 +7,7 @@ from typing import Any
 from absl import flags
 
 from experiments.import_flag import define_import_flag
+from experiments.preset_help import preset_help
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.batches import DOMAIN_SAMPLINGS
 from mlora_tf.batches import MODES
@@ -34,8 +35,7 @@ def define_recipe_flags() -> None:
         "preset",
         "tuned",
         PRESETS,
-        "paper: what the text says. release: what the published code does. "
-        "tuned: ours. star: STAR's section 4.1.",
+        "Has the values of the flags that aren't given.\n" + preset_help(),
     )
     flags.DEFINE_enum(
         "backbone", "mlp", sorted(BACKBONES), "How features interact."

@@ -118,11 +118,15 @@ def save(model: keras.Model, path: pathlib.Path) -> None:
 
 
 def history(phases: Sequence[Phase]) -> str:
-    """The logs of each epoch of all phases, as CSV."""
+    """The logs of each epoch of all phases, as CSV.
+
+    Epochs count from 1, as on the screen and in `metrics.json`. States count
+    them from 0, as Keras does, whichever version has saved them.
+    """
     rows = [
-        {"phase": phase.name, **logs}
+        {"phase": phase.name, **logs, "epoch": epoch}
         for phase in phases
-        for logs in phase.history
+        for epoch, logs in enumerate(phase.history, start=1)
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()

@@ -25,7 +25,8 @@ def readme(
     """
     recipe = config["recipe"]
     command = shlex.join(["python", *(program or sys.orig_argv)[1:]])
-    folder = shlex.quote(str(output))
+    imports = config.get("imports", ())
+    doctor = [f"--run={output}", *_import_flag(imports)]
     return f"""# {recipe["backbone"]} with the tower {recipe["tower"]}
 
 A training run of mlora_tf {__version__}, made by
@@ -45,7 +46,27 @@ once it is finished, which `metrics.json` says by being there.
 
 What to do next:
 
-    tensorboard --logdir={folder}/tensorboard
-    python -m mlora_tf.doctor --run={folder}
-    python -m experiments.export --run={folder} --output=served
+    {shlex.join(["tensorboard", f"--logdir={output}/tensorboard"])}
+    {shlex.join(["python", "-m", "mlora_tf.doctor", *doctor])}
+    {export_command(output, imports)}
 """
+
+
+def export_command(output: pathlib.Path, imports: Sequence[str] = ()) -> str:
+    """The command that exports a run into a folder of versions of its own.
+
+    Args:
+        output: The run's folder.
+        imports: The user's modules that it was trained with.
+    """
+    return shlex.join(
+        [
+            *("python", "-m", "experiments.export", f"--run={output}"),
+            f"--output=served/{output.resolve().name}",
+            *_import_flag(imports),
+        ]
+    )
+
+
+def _import_flag(imports: Sequence[str]) -> list[str]:
+    return [f"--import={','.join(imports)}"] if imports else []

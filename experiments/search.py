@@ -16,10 +16,8 @@ are in `runs.jsonl`, shared with the tables. Killed, the same command goes on.
 
 import dataclasses
 import json
-import os
 import pathlib
 import statistics
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -30,76 +28,17 @@ from rich.console import Console
 from experiments import binary
 from experiments import runs
 from experiments.provenance import provenance
-from experiments.recipe_flags import options
+from experiments.search_flags import checked
+from experiments.search_flags import define_flags
+from experiments.search_levers import LEVERS
+from experiments.search_levers import merged
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import row
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
-from experiments.study.study import RESULTS
-from mlora_tf.backbones import BACKBONES
 from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe
-
-
-@dataclasses.dataclass(frozen=True)
-class Lever:
-    """Something to choose.
-
-    Args:
-        name: Its name.
-        values: What is tried, in turn.
-        fields: The recipe's fields for a value; by default that of its name.
-    """
-
-    name: str
-    values: tuple[Any, ...]
-    fields: Callable[[Any], dict[str, Any]] | None = None
-
-    def settings(self) -> list[dict[str, Any]]:
-        """The recipe's fields for each value."""
-        make = self.fields or (lambda value: {self.name: value})
-        return [make(value) for value in self.values]
-
-
-def option(name: str, *values: Any) -> Lever:
-    """A lever of one of the tower's options; None leaves it out."""
-    return Lever(
-        name,
-        values,
-        lambda value: {"tower_options": {} if value is None else {name: value}},
-    )
-
-
-def regularizer(strength: float | None) -> dict[str, Any]:
-    """Fields with an L2 penalty on the adapters' `A` and `B`, or without."""
-    penalty = {"class_name": "L2", "config": {"l2": strength}}
-    options = {} if strength is None else {"lora_regularizer": penalty}
-    return {"tower_options": options}
-
-
-SHARED_LEVERS: tuple[Lever, ...] = (
-    Lever("embedding_l2", (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)),
-    Lever("dropout", (0.0, 0.2, 0.5)),
-)
-"""What every model has."""
-
-LEVERS: dict[str, tuple[Lever, ...]] = {
-    "shared": SHARED_LEVERS,
-    "mlora": (
-        *SHARED_LEVERS,
-        Lever("temperature", (4, 16, 64)),
-        Lever("lora_regularizer", (None, 1e-4, 1e-3), regularizer),
-        option("lora_dropout", None, 0.2, 0.5),
-        option("adapted_layers", None, [0], [2]),
-    ),
-    "star": SHARED_LEVERS,
-}
-"""By tower, in the order in which they are searched."""
-
-ALL_LEVERS = list(
-    dict.fromkeys(lever.name for levers in LEVERS.values() for lever in levers)
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,59 +155,12 @@ class Search:
         ]
 
 
-def define_flags() -> None:
-    """Defines the flags."""
-    flags.DEFINE_list("data", None, "Prepared folders.", required=True)
-    flags.DEFINE_list(
-        "towers", list(LEVERS), "What to search; shared comes first."
-    )
-    flags.DEFINE_list("levers", ALL_LEVERS, "What is searched.")
-    flags.DEFINE_string(
-        "values",
-        "{}",
-        "JSON object: what to try of a lever in place of ours, as in "
-        """{"temperature": [8, 32]}.""",
-    )
-    flags.DEFINE_string(
-        "start", "{}", "Fields of all recipes, as JSON; they are kept."
-    )
-    flags.DEFINE_enum("backbone", "mlp", sorted(BACKBONES), "Of all models.")
-    flags.DEFINE_integer("seeds", 1, "Runs of each value.", lower_bound=1)
-    flags.DEFINE_string(
-        "output", str(RESULTS), "Where runs.jsonl and tuned.json are."
-    )
-    flags.DEFINE_string("runs", "runs/studies", "Where runs are trained.")
-    flags.DEFINE_integer("jobs", os.cpu_count(), "Runs at a time.", 1)
-
-
 def main() -> None:
     """Searches and writes what was chosen, data set by data set."""
     given = flags.FLAGS
-    for name, names, allowed in (
-        ("towers", given.towers, list(LEVERS)),
-        ("levers", given.levers, ALL_LEVERS),
-    ):
-        if not set(names) <= set(allowed):
-            raise runs.RunError(
-                f"--{name} must be among {', '.join(allowed)}. "
-                f"Received: {','.join(names)}"
-            )
+    start, values = checked()
     output = pathlib.Path(given.output)
     log = RunLog(output / "runs.jsonl")
-    start = options("--start", given.start)
-    values = options("--values", given.values)
-    fields = {one.name for one in dataclasses.fields(Recipe)}
-    if not set(start) <= fields:
-        raise runs.RunError(
-            "--start must have a recipe's fields alone. Received: "
-            f"{', '.join(sorted(set(start) - fields))}"
-        )
-    for name, tried in values.items():
-        if name not in ALL_LEVERS or not (isinstance(tried, list) and tried):
-            raise runs.RunError(
-                "--values must give lists of values to levers, which are "
-                f"{', '.join(ALL_LEVERS)}. Received: {given.values}"
-            )
     for path in given.data:
         data = DataSet.open(path)
         search = Search(
@@ -345,17 +237,6 @@ def markdown(content: dict[str, Any]) -> str:
         "preset's. Validation split alone, in percent. Written by "
         f"{written}.\n\n" + "\n".join(lines) + "\n"
     )
-
-
-def merged(chosen: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields set anew; of the tower's options those that are named."""
-    found = {**chosen, **fields}
-    if "tower_options" in found:
-        found["tower_options"] = {
-            **chosen.get("tower_options", {}),
-            **fields.get("tower_options", {}),
-        }
-    return found
 
 
 def text(fields: dict[str, Any]) -> str:

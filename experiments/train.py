@@ -12,13 +12,17 @@ recipe (README has the table). A flag below without a default has the value of
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
+from rich.cells import cell_len
+from rich.cells import set_cell_size
 
 from experiments import binary
 from experiments.recipe_flags import define_recipe_flags
 from experiments.recipe_flags import recipe_from_flags
+from experiments.run_readme import export_command
 
 
 def define_flags() -> None:
@@ -71,11 +75,12 @@ def main() -> None:
     )
     with progress.waiting(f"Reading {values['data']}"):
         log = data.load(values["data"], values["reading"])
+    output = pathlib.Path(values["output"])
     with StopSignals() as stop:
         metrics = run(
             log,
             recipe,
-            pathlib.Path(values["output"]),
+            output,
             strategy=strategy,
             deterministic=values["deterministic"],
             export=values["export"],
@@ -85,14 +90,20 @@ def main() -> None:
         )
     if Workers(strategy).is_chief:
         print(summary(metrics))
+        print(what_next(output, values["import"]))
 
 
 def summary(metrics: dict[str, Any]) -> str:
     """A few lines of a run's result."""
-    lines = [f"{'test':<12}{'rows':>9}{'CTR':>8}{'AUC':>8}{'PCOC':>7}"]
-    for domain in metrics["test"]["domains"]:
+    domains = metrics["test"]["domains"]
+    # Cells of a terminal, of which a letter of Japanese takes two.
+    names = [domain["name"] for domain in domains]
+    width = max([12, *(cell_len(name) + 1 for name in names)])
+    lines = [f"{'test':<{width}}{'rows':>9}{'CTR':>8}{'AUC':>8}{'PCOC':>7}"]
+    for domain in domains:
         lines.append(
-            f"{domain['name']:<12}{domain['rows']:>9,}{domain['ctr']:>8.2%}"
+            f"{set_cell_size(domain['name'], width)}"
+            f"{domain['rows']:>9,}{domain['ctr']:>8.2%}"
             f"{_percent(domain['auc']):>8}{_number(domain['pcoc']):>7}"
         )
     overall = metrics["test"]
@@ -102,6 +113,20 @@ def summary(metrics: dict[str, Any]) -> str:
         f"logloss {overall['logloss']:.4f}"
     )
     return "\n".join(lines)
+
+
+def what_next(output: pathlib.Path, imports: Sequence[str] = ()) -> str:
+    """Where a finished run is, and what can be done with it.
+
+    Args:
+        output: The run's folder.
+        imports: The user's modules that it was trained with.
+    """
+    return (
+        f"\n{output} has the run: its README.md says what each file is, "
+        "metrics.json has all numbers.\n"
+        f"To export it: {export_command(output, imports)}"
+    )
 
 
 def _percent(value: float | None) -> str:

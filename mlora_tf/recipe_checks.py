@@ -1,7 +1,9 @@
 """Which recipes can be trained: each value, and those that go together."""
 
+import dataclasses
 import inspect
 import json
+import numbers
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -49,6 +51,18 @@ COUNTS = (
 """Fields that are at least 1, or None where a recipe may leave them out."""
 
 
+KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a name",
+    int | None: "an integer or None",
+    tuple[int, ...]: "integers",
+    Mapping[str, Any]: "options by name",
+}
+"""The types that a recipe's fields have, in words."""
+
+
 class RecipeError(ValueError):
     """A recipe that can't be trained: says which value, and what is allowed."""
 
@@ -59,6 +73,12 @@ def check_values(recipe: Recipe) -> None:
     Raises:
         RecipeError: One isn't allowed.
     """
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if not _is_a(value, field.type):
+            raise RecipeError(
+                f"{field.name} must be {KINDS[field.type]}. Received: {value!r}"
+            )
     for name, allowed in ALLOWED.items():
         value = getattr(recipe, name)
         if value not in allowed:
@@ -86,6 +106,24 @@ def check_values(recipe: Recipe) -> None:
     )
     for name in ("dropout", "fresh_fraction"):
         check(name, "be in [0, 1)", lambda share: 0 <= share < 1)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a field's type, as JSON or NumPy may have it."""
+    if kind == int | None:
+        return value is None or _is_a(value, int)
+    if kind == tuple[int, ...]:
+        return isinstance(value, (list, tuple)) and all(
+            _is_a(one, int) for one in value
+        )
+    if kind in (int, float):
+        number = numbers.Integral if kind is int else numbers.Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    if kind == Mapping[str, Any]:
+        return isinstance(value, Mapping) and all(
+            isinstance(name, str) for name in value
+        )
+    return isinstance(value, kind)
 
 
 def check_options(

@@ -123,10 +123,12 @@ def train(
 
     if recipe.schedule == "joint":
         # Both arms of a comparison start from the same weights.
-        initialize_from(final, base, partly=recipe.tower not in EXTENDS_SHARED)
+        _start_from(final, base, recipe)
         del base  # Its tables may be large.
         return [fit("joint", final, log.train)]
 
+    # Whether it can start as the base is known before that has trained.
+    _start_from(final, base, recipe)
     first, second = phase_rows(log.train, recipe)
     pretrained = fit("pretrain", base, first)
     initialize_from(final, base)
@@ -190,6 +192,24 @@ def _build(log: ClickLog, recipe: Recipe, tower: str) -> keras.Model:
         backbone_options=recipe.backbone_options,
         tower_options=recipe.tower_arguments if tower == recipe.tower else {},
     )
+
+
+def _start_from(model: keras.Model, base: keras.Model, recipe: Recipe) -> None:
+    """Gives a model its base's weights.
+
+    Raises:
+        RecipeError: They don't fit, as may be with a tower of one's own.
+    """
+    partly = recipe.schedule == "joint" and recipe.tower not in EXTENDS_SHARED
+    try:
+        initialize_from(model, base, partly=partly)
+    except ValueError as error:
+        raise RecipeError(
+            f"tower={recipe.tower!r} starts from the shared tower's weights: "
+            'a layer with a name of that one\'s, such as "hidden.0", must '
+            "have its width (by hidden_units). Name layers that differ "
+            f"otherwise. {error}"
+        ) from error
 
 
 def _check_reading(log: ClickLog, recipe: Recipe) -> None:

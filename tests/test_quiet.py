@@ -1,8 +1,11 @@
+import importlib
 import os
 
 import pytest
 import tensorflow as tf
 
+from mlora_tf import environment
+from mlora_tf import preflight
 from mlora_tf import quiet
 
 
@@ -31,6 +34,24 @@ def test_notes_of_a_start_that_fails_are_shown(monkeypatch, capfd):
     with pytest.raises(RuntimeError, match="broken"):
         quiet.import_tensorflow()
     assert capfd.readouterr().err == "no GPU here\n"
+
+
+@pytest.mark.parametrize(
+    ("level", "doctor", "kept"),
+    [
+        ("3", False, True),
+        ("2", False, True),
+        ("1", False, False),
+        ("0", True, True),
+    ],
+)
+def test_an_import_is_quiet_for_who_wants_it(monkeypatch, level, doctor, kept):
+    started = []
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    monkeypatch.setattr(environment, "is_doctor", lambda: doctor)
+    monkeypatch.setattr(quiet, "import_tensorflow", lambda: started.append(1))
+    importlib.reload(preflight)
+    assert bool(started) == kept
 
 
 def test_where_nothing_can_be_kept_nothing_is_done(monkeypatch, capfd):

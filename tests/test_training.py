@@ -23,6 +23,8 @@ from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 from mlora_tf.towers import EXTENDS_SHARED
 from mlora_tf.towers import TOWERS
+from mlora_tf.towers import Tower
+from mlora_tf.towers import shared_logit
 from mlora_tf.transform import domain_variables
 from tests import clicks
 from tests import streams
@@ -208,6 +210,31 @@ def test_every_tower_starts_from_the_bases_weights(
         assert set(base) < set(model)
     else:
         assert "hidden.0/kernel" not in model
+
+
+def other_width(domain, num_domains, hidden, *, name="hidden.0"):
+    """A tower whose layer has a name of the shared one's, and another width."""
+    return Tower(keras.layers.Dense(8, name=name), shared_logit)
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [("mine", "joint"), ("mlora", "joint"), ("mlora", "two_phase")],
+)
+def test_a_tower_that_cannot_start_as_the_base_is_told_so_at_once(
+    log, tmp_path, starts, monkeypatch, name, schedule
+):
+    monkeypatch.setitem(TOWERS, name, other_width)
+    said = (
+        rf"tower='{name}' .*\"hidden.0\".*hidden_units.*otherwise.*"
+        r"'hidden.0/kernel' of shape \(24, 16\).*Received: \(24, 8\)$"
+    )
+    with pytest.raises(RecipeError, match=said):
+        train(log, tmp_path, tower=name, schedule=schedule)
+    assert not starts
+    if name == "mine":  # With a name of its own it works.
+        train(log, tmp_path, tower=name, tower_options={"name": "narrow"})
+        assert set(starts) == {"joint"}
 
 
 @pytest.mark.parametrize("tower", EXTENDS_SHARED)
@@ -432,7 +459,7 @@ def test_features_of_every_kind_train(kinds_log, tmp_path):
             "'int' object is not iterable",
         ),
         ({"dropout_placement": "input"}, "dropout_placement must be one of"),
-        ({"hidden_units": (8, 2.5)}, r"units\[1\] must be an integer"),
+        ({"hidden_units": (8, 2.5)}, "hidden_units must be integers"),
     ],
 )
 def test_a_recipe_that_cannot_be_built_says_so_in_one_line(

@@ -9,7 +9,9 @@ import pytest
 from absl import flags
 
 from experiments import binary
+from experiments import command_line
 from experiments import export
+from experiments import finished_run
 from experiments import recipe_flags
 from experiments.runs import RunError
 from mlora_tf import build_model
@@ -73,12 +75,12 @@ def test_a_module_that_is_not_there_is_one_line(monkeypatch):
 
 
 def test_an_export_asks_for_the_modules_of_its_run(tmp_path):
-    export.check_imports(tmp_path, [])  # A run without a record of any.
+    finished_run.check_imports(tmp_path, [])  # A run without a record of any.
     config = {"imports": ["my_shop.towers", "my_shop.layers"]}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    export.check_imports(tmp_path, ["my_shop.layers", "my_shop.towers"])
+    finished_run.check_imports(tmp_path, ["my_shop.layers", "my_shop.towers"])
     with pytest.raises(RunError, match=r"add --import=my_shop.towers\.$"):
-        export.check_imports(tmp_path, ["my_shop.layers"])
+        finished_run.check_imports(tmp_path, ["my_shop.layers"])
 
 
 def test_the_short_help_lists_flags_of_ours_alone(monkeypatch):
@@ -92,7 +94,7 @@ def test_the_short_help_lists_flags_of_ours_alone(monkeypatch):
         flags.DEFINE_integer(
             name, 1, "", flag_values=values, module_name=module
         )
-    binary._declare_own_flags()
+    command_line._declare_own_flags()
     listed = values.get_key_flags_for_module(sys.argv[0])
     assert {flag.name for flag in listed} == {"seeds", "rounds"}
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.quickstart import AT_ONCE
 from experiments.quickstart import _make_data
 from experiments.runs import RunError
 from mlora_tf import data
@@ -73,6 +74,11 @@ def test_the_table_shows_the_runs_metrics(finished):
     assert line.split()[-4:] == [f"{100 * arm['wauc']:.2f}" for arm in arms]
 
 
+def test_it_says_first_what_it_does(finished):
+    _, process = finished
+    assert process.stderr.splitlines()[0] == AT_ONCE
+
+
 def test_the_base_is_phase_one_and_all_train_on_two_replicas(finished):
     output, _ = finished
     phases = metrics(output, "two_phase")["phases"]
@@ -132,7 +138,7 @@ def test_it_runs_again_quickly_and_refuses_another_run(finished):
     assert state.stat().st_mtime_ns == before
     refused = quickstart(output, "--seed=1")
     assert refused.returncode == 1
-    (line,) = refused.stderr.strip().splitlines()
+    _, line = refused.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert "recipe.seed" in line
 

@@ -11,10 +11,13 @@ import pytest
 import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
+from rich.cells import cell_len
 
 from experiments import binary
+from experiments import run_folder
 from experiments import train as train_binary
 from mlora_tf import data
+from mlora_tf import training
 from mlora_tf.predictor import Predictor
 from tests import clicks
 from tests import streams
@@ -76,10 +79,48 @@ def test_a_run_leaves_a_folder_that_explains_itself(finished, prepared):
     with open(output / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["phase"] for row in rows] == ["pretrain", "adapters"]
+    assert [row["epoch"] for row in rows] == ["1", "1"]
     assert float(rows[0]["val_wauc"]) > 0
     events = list((output / "tensorboard").rglob("events.out.*"))
     assert {path.parents[1].name for path in events} == {"pretrain", "adapters"}
     assert "WAUC" in printed.stdout
+    assert printed.stdout.endswith(
+        f"--run={output} --output=served/{output.name}\n"
+    )
+
+
+def test_the_history_counts_from_one_whoever_has_saved_it():
+    # States of runs that go on have the numbers of Keras.
+    logs = [{"epoch": 0, "loss": 0.5}, {"epoch": 1, "loss": 0.25}]
+    phase = training.Phase("joint", None, 0.5, 0, logs)
+    assert run_folder.history([phase, phase]).splitlines() == [
+        "phase,epoch,loss",
+        *("joint,1,0.5", "joint,2,0.25") * 2,
+    ]
+
+
+def test_the_table_is_aligned_whatever_domains_are_called():
+    domain = {"rows": 1200, "ctr": 0.25, "auc": 0.75, "pcoc": None}
+    names = ("books", "東京の書店", "한국어로된아주긴상점이름", "toys" * 5)
+    domains = [{"name": name, **domain} for name in names]
+    means = {"wauc": 0.7, "macro_auc": 0.7, "auc": 0.7, "logloss": 0.5}
+    *lines, _ = train_binary.summary(
+        {"test": {"domains": domains, **means}}
+    ).splitlines()
+    assert {cell_len(line) for line in lines} == {25 + 32}
+    assert [line.split()[0] for line in lines[1:]] == list(names)
+
+
+def test_the_end_says_where_the_run_is_and_how_to_export_it():
+    folder = train_binary.pathlib.Path("runs/mine")
+    text = train_binary.what_next(folder, ["my_shop.towers"])
+    first, last = text.strip().splitlines()
+    assert first.startswith("runs/mine has the run")
+    assert "metrics.json" in first
+    assert last == (
+        "To export it: python -m experiments.export --run=runs/mine "
+        "--output=served/mine --import=my_shop.towers"
+    )
 
 
 def test_the_saved_model_has_the_reported_metrics(finished, prepared):
@@ -110,10 +151,11 @@ def test_the_export_serves_what_the_model_predicts(finished, prepared):
 @pytest.mark.slow
 def test_a_finished_run_is_not_run_again(finished, prepared):
     output, options, _ = finished
-    before = (output / "metrics.json").stat()
+    before = (output / "metrics.json").stat().st_mtime_ns
     again = train(prepared, output, *options)
     assert "WAUC" in again.stdout
-    assert (output / "metrics.json").stat() == before
+    assert f"--run={output} --output=served/" in again.stdout
+    assert (output / "metrics.json").stat().st_mtime_ns == before
 
 
 @pytest.mark.slow

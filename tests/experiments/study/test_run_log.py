@@ -47,6 +47,18 @@ def test_a_run_is_found_by_its_recipe_and_data(tmp_path):
     assert Run(moved, Recipe(dropout=0.2)) in again
 
 
+def test_a_label_has_no_noise_and_the_key_all_digits():
+    strength = 0.1 * 3e-6
+    assert strength != 3e-7
+    noisy, plain = (
+        Run(DATA, Recipe(embedding_l2=one, tower_options={"lora_alpha": one}))
+        for one in (strength, 3e-7)
+    )
+    assert "embedding_l2=3e-07" in noisy.label
+    assert noisy.label == plain.label
+    assert noisy.key != plain.key
+
+
 @pytest.mark.parametrize(
     "field", [field.name for field in dataclasses.fields(Recipe)]
 )

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import runs
 from experiments import search
+from experiments import search_levers
 from experiments.study import recipes
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
@@ -83,7 +84,7 @@ def test_adapters_start_from_what_the_base_chose_and_keep_each_option(searched):
     chosen = towers["mlora"]["chosen"]
     assert chosen["temperature"] == 64
     assert chosen["tower_options"] == {
-        **search.regularizer(1e-4)["tower_options"],
+        **search_levers.regularizer(1e-4)["tower_options"],
         "lora_dropout": 0.5,
     }
     first = next(one for one in tried if one.tower == "mlora")
@@ -133,6 +134,34 @@ def test_other_values_can_be_tried(searched):
 def test_values_are_lists_for_levers(values, searched):
     with pytest.raises(runs.RunError, match=r"values must.*lora_regularizer"):
         searched(f"--values={values}")
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ('values={"embedding_l2": ["1e-5"]}', "embedding_l2 can't be '1e-5'"),
+        ('values={"dropout": [0.1, -0.1]}', "dropout can't be -0.1: .*0, 1"),
+        ('values={"temperature": [0]}', "temperature can't be 0: .*least 1"),
+        ('values={"lora_dropout": [1.5]}', "lora_dropout can't be 1.5"),
+        ('values={"lora_dropout": ["a"]}', "lora_dropout can't be 'a'"),
+        ('values={"lora_regularizer": [-1]}', "regularizer can't be -1"),
+        ('values={"adapted_layers": [[3]]}', r"\[3\]: .*each in \[0, 3\)"),
+        ('start={"learning_rate": -1}', "--start: learning_rate must be pos"),
+        ('start={"tower_options": 3}', "--start: tower_options must be opt"),
+    ],
+)
+def test_values_are_checked_before_anything_trains(searched, flag, said):
+    with pytest.raises(runs.RunError, match=said):
+        searched(f"--{flag}")
+
+
+def test_values_of_what_is_not_searched_do_not_matter(searched):
+    content, _ = searched(
+        *("--towers=shared", "--levers=dropout"),
+        '--values={"lora_dropout": [7], "dropout": [0.5]}',
+    )
+    (tried,) = content["data"][DATA.fingerprint]["shared"]["tried"]
+    assert tried["fields"] == {"dropout": 0.5}
 
 
 def test_a_start_is_of_a_recipes_fields(searched):
