@@ -6,7 +6,8 @@ Times forward and backward of `domain_ops`'s forms at batch 1024 on a layer
 from 256 to 128, on one thread, and writes `experiments/results/routing.json`.
 The costs in `mlora_tf/layers/domain_ops.py` are read off it: `merged` stands
 against the sum of `shared`, the product with `W`, and the fastest of the
-others. Rows are sorted by domain, as `mlora_tf.batches` has them. It takes
+others, and `padded` against `merged`: the same by one batched product, of rows
+padded to those of the largest domain. It never pays. Rows are sorted by domain, as `mlora_tf.batches` has them. It takes
 about two minutes.
 """
 
@@ -112,6 +113,17 @@ def time_forms(domains: int, rank: int) -> dict[str, Any]:
     def merged(inputs: Any, a: Any, b: Any, domain: Any) -> Any:
         return domain_ops.merged(inputs, kernel, a, b, domain)
 
+    def padded(inputs: Any, a: Any, b: Any, domain: Any) -> Any:
+        counts = tf.math.bincount(domain, minlength=domains, maxlength=domains)
+        most = tf.reduce_max(counts)
+        first = tf.gather(tf.cumsum(counts, exclusive=True), domain)
+        slot = tf.range(BATCH) - first + domain * most
+        rows = tf.scatter_nd(slot[:, None], inputs, [domains * most, WIDTH])
+        products = tf.matmul(
+            tf.reshape(rows, [domains, most, WIDTH]), kernel + tf.matmul(a, b)
+        )
+        return tf.gather(tf.reshape(products, [-1, UNITS]), slot)
+
     forms = {
         "masked": work(low_rank(low_rank_forms.masked), mixed),
         "gathered": work(low_rank(low_rank_forms.gathered), mixed),
@@ -122,10 +134,11 @@ def time_forms(domains: int, rank: int) -> dict[str, Any]:
         "chosen_pure": work(domain_ops.low_rank, single),
         "shared": work(shared, mixed),
         "merged": work(merged, mixed),
+        "padded": work(padded, mixed),
     }
     names = list(forms)
     if domains > domain_ops.PARTED_DOMAINS:
-        del forms["parted"], forms["merged"]
+        del forms["parted"], forms["merged"], forms["padded"]
     seconds = interleaved(forms, ROUNDS)
     return {
         "domains": domains,

@@ -16,6 +16,7 @@ FORMS = (
     "chosen_pure",
     "shared",
     "merged",
+    "padded",
 )
 
 
@@ -49,5 +50,5 @@ def test_routing_leaves_out_a_form_that_is_never_taken(monkeypatch):
     monkeypatch.setattr(routing, "ROUNDS", 1)
     monkeypatch.setattr(domain_ops, "PARTED_DOMAINS", 4)
     row = routing.time_forms(domains=5, rank=2)
-    assert row["parted"] is row["merged"] is None
+    assert row["parted"] is row["merged"] is row["padded"] is None
     assert list(row)[3:] == list(FORMS)
