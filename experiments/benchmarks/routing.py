@@ -7,8 +7,8 @@ from 256 to 128, on one thread, and writes `experiments/results/routing.json`.
 The costs in `mlora_tf/layers/domain_ops.py` are read off it: `merged` stands
 against the sum of `shared`, the product with `W`, and the fastest of the
 others, and `padded` against `merged`: the same by one batched product, of rows
-padded to those of the largest domain. It never pays. Rows are sorted by domain, as `mlora_tf.batches` has them. It takes
-about two minutes.
+padded to those of the largest domain. It never pays. Rows are sorted by domain,
+as `mlora_tf.batches` has them. It takes about two minutes.
 """
 
 from collections.abc import Callable
