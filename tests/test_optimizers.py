@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.layers import MLoRADense
+from mlora_tf.layers import domain_ops
+from mlora_tf.layers import low_rank_forms
 from mlora_tf.optimizers import Adam
 from mlora_tf.optimizers import LazyAdam
 from mlora_tf.training_state import TrainingState
@@ -476,8 +478,8 @@ def test_its_config_makes_it_again():
 # --- In training -------------------------------------------------------------
 
 
-def make(optimizer, ids=50):
-    """A model with a table and an adapter for each of three domains."""
+def make(optimizer, ids=50, num_domains=3):
+    """A model with a table and an adapter for each domain."""
     keras.utils.set_random_seed(0)
     inputs = {
         "id": keras.Input((2,), dtype="int32", name="id"),
@@ -485,7 +487,7 @@ def make(optimizer, ids=50):
     }
     embedded = keras.layers.Embedding(ids, 4, name="table")(inputs["id"])
     flat = keras.layers.Flatten()(embedded)
-    adapted = MLoRADense(8, 3, rank=2, name="adapted")
+    adapted = MLoRADense(8, num_domains, rank=2, name="adapted")
     hidden = adapted(flat, inputs["domain"])
     outputs = keras.layers.Dense(1, activation="sigmoid", name="ctr")(hidden)
     model = keras.Model(inputs, outputs)
@@ -566,6 +568,29 @@ def test_two_replicas_are_one(two_replicas, steps_per_execution):
     for variable in (*two.weights, *two.optimizer.variables):
         copies = [np.array(copy) for copy in variable.value.values]
         np.testing.assert_array_equal(*copies)
+
+
+@pytest.mark.parametrize("optimizer", [Adam, LazyAdam])
+@pytest.mark.parametrize("used", [20, 70])
+def test_two_replicas_are_one_with_sparse_gradients_of_domains(
+    optimizer, used, two_replicas
+):
+    # Each block of a domain's rows fetches its adapter.
+    form = domain_ops.low_rank_form(90, 2, 16)
+    assert form is low_rank_forms.blocked
+    dataset = batches(count=3, rows=64, domains=range(used), ids=5)
+    results = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            model = make(optimizer(0.01, epsilon=1e-2), num_domains=90)
+        adapters = model.get_layer("adapted").domain_variables
+        before = [variable.numpy()[used:] for variable in adapters]
+        fit(model, dataset)
+        results.append(weights(model))
+        for variable, old in zip(adapters, before, strict=True):
+            np.testing.assert_array_equal(variable.numpy()[used:], old)
+    for this, that in zip(*results, strict=True):
+        np.testing.assert_allclose(this, that, atol=1e-6)
 
 
 def test_a_saved_model_goes_on_to_the_bit(tmp_path):
