@@ -180,6 +180,11 @@ def prepare(
                 "runner": runner,
             }
         )
+        if pathlib.Path(like).resolve() == pathlib.Path(output).resolve():
+            raise PreparationError(
+                f"--like={like} is --output too, and would be lost; name "
+                "another folder as --output."
+            )
         earlier = table_like.read(like)
         columns = earlier.columns
     if columns.domain in columns.names:
@@ -256,17 +261,22 @@ def _run(job: Job) -> dict[str, Any]:
         fitted = job.like.fitted(known)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
+    unknown = None if job.like is None else table_like.Unknown(job.like)
     with job.writer(fitted, domains, log.sources()) as writer:
         for chunk in log.chunks(job.names, "Writing", rows):
             encoded, splits = transform(
                 chunk, columns, cells, domains, splitter, fitted
             )
-            if job.like is not None:
+            if job.like is not None and unknown is not None:
                 job.like.check(cells)
+                unknown.add(encoded)
             writer.add(encoded, splits)
             written += splits.size
         job.check_rows(fitted.rows, written)
-        return writer.finish()
+        manifest = writer.finish()
+    if unknown is not None:
+        unknown.say()
+    return manifest
 
 
 def _columns(
@@ -289,12 +299,10 @@ def _check_like(values: dict[str, Any]) -> None:
     usual = dataclasses.asdict(table_config.Defaults())
     for flag, value in values.items():
         if value and value != usual.get(flag):
-            why = "what columns are, the other folder says"
+            why = "takes what columns are from that folder"
             if flag == "runner":
-                why = "a log is prepared like another in one process"
-            raise PreparationError(
-                f"--{flag} and --like can't be combined: {why}; leave one out."
-            )
+                why = "prepares in this process"
+            raise PreparationError(f"--like {why}: leave out --{flag}.")
 
 
 def _numbers(fractions: Sequence[float | str]) -> list[float]:

@@ -2,16 +2,16 @@ r"""Evaluates a run's model on another log: tomorrow's, for instance.
 
     python -m data_prep.table --input=tomorrow.parquet --like=data/mine \
         --output=data/tomorrow
-    python -m experiments.evaluate --run=runs/mine --data=data/tomorrow \
-        --splits=train,valid,test
+    python -m experiments.evaluate --run=runs/mine --data=data/tomorrow
 
 The run is a folder of `experiments.train`; the data a prepared folder with the
 run's own features, vocabularies and domains, which is what `--like` is for. It
-prints what `experiments.train` prints of its test, of all rows of `--splits`,
-with 95% bootstrap intervals; a model that was just trained has the same numbers
-on its own test as `metrics.json`. `--output` names a JSON for them, and
-`--scores` a Parquet file of each row's `domain`, `label` and `score`. It takes
-about a second for 200,000 rows, beside the start.
+prints what `experiments.train` prints of its test, with 95% bootstrap
+intervals, of the rows of `--splits`: by default of all, or of test alone if the
+run was trained on that very folder. Then the numbers are those of
+`metrics.json`. `--output` names a JSON for them, and `--scores` a Parquet file
+of each row's `split`, `domain`, `label` and `score`, in the order of the log
+within a split.
 """
 
 import json
@@ -31,7 +31,12 @@ def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_string("run", None, "A finished run's folder.", required=True)
     flags.DEFINE_string("data", None, "A prepared folder.", required=True)
-    flags.DEFINE_list("splits", ["test"], "The rows: any of train,valid,test.")
+    flags.DEFINE_list(
+        "splits",
+        None,
+        "The rows: any of train,valid,test; by default all, or test alone of "
+        "the data that the run was trained on.",
+    )
     flags.DEFINE_string("output", None, "A JSON file for the numbers.")
     flags.DEFINE_string("scores", None, "A Parquet file for all rows' scores.")
     define_import_flag()
@@ -52,11 +57,13 @@ def main() -> None:
 
     values = flags.FLAGS.flag_values_dict()
     run, splits = pathlib.Path(values["run"]), values["splits"]
-    if not splits or sorted({*splits} & {*SPLITS}) != sorted(splits):
+    known = sorted({*(splits or ())} & {*SPLITS})
+    if splits is not None and (not splits or known != sorted(splits)):
         raise RunError(
             f"--splits={','.join(splits)}: name some of {','.join(SPLITS)}, "
             "each once."
         )
+    check_files(values)
     finished_run.check(run, values["import"])
     schema = Schema.load(run / "schema.json")
     with progress.waiting(f"Reading {values['data']}"):
@@ -66,27 +73,64 @@ def main() -> None:
         model = finished_run.loaded(run / "model.keras")
     except (OSError, ValueError) as error:
         raise RunError(f"{run} isn't evaluated: {error}") from None
+    if splits is None:
+        splits = ["test"] if is_own(run, log.fingerprint) else list(SPLITS)
     user = USER_FEATURE if USER_FEATURE in schema.num_ids else None
     with progress.waiting("Scoring"):
         predictor = Predictor(model)
-        scored = Scored.joined(
-            [
-                score_split(predictor, getattr(log, name), user_feature=user)
-                for name in splits
-            ]
-        )
+        parts = [
+            score_split(predictor, getattr(log, name), user_feature=user)
+            for name in splits
+        ]
+        scored = Scored.joined(parts)
         result = scored.evaluate(schema).to_dict()
     with progress.waiting("Drawing rows anew, for the intervals"):
         result["intervals"] = intervals(scored, schema)
-    if values["scores"]:
-        write_scores(scored, schema, pathlib.Path(values["scores"]))
-    if values["output"]:
-        write_result(result, log, values)
-    print(summary({"test": result}))
+    print(summary(result, ",".join(splits)))
     for name, words in (("wauc", "WAUC"), ("macro_auc", "macro AUC")):
         if ends := result["intervals"][name]:
             low, high = (f"{100 * end:.3f}" for end in ends)
             print(f"95% interval of {words}: {low} to {high}")
+    if values["scores"]:
+        of_splits = dict(zip(splits, map(len_of, parts), strict=True))
+        write_scores(scored, schema, of_splits, pathlib.Path(values["scores"]))
+    if values["output"]:
+        origin = {"fingerprint": log.fingerprint, "splits": splits}
+        write_result({**origin, **result}, values)
+
+
+def check_files(values: dict[str, Any]) -> None:
+    """Raises unless the files to write can be, before any work is done.
+
+    Raises:
+        RunError: One is a folder, or not named as what it will be.
+    """
+    from experiments.runs import RunError
+
+    for name, suffix in (("output", ".json"), ("scores", ".parquet")):
+        if values[name] is None:
+            continue
+        path = pathlib.Path(values[name])
+        if path.is_dir():
+            raise RunError(f"--{name}={path} is a folder: name a file.")
+        if path.suffix != suffix:
+            raise RunError(
+                f"--{name}={path} is written as {suffix}: name it so."
+            )
+
+
+def is_own(run: pathlib.Path, fingerprint: str) -> bool:
+    """Whether a run was trained on the data of that fingerprint."""
+    try:
+        config = json.loads((run / "config.json").read_text("utf-8"))
+        return bool(config["data"] == fingerprint)
+    except (KeyError, OSError, TypeError, ValueError, RecursionError):
+        return False
+
+
+def len_of(scored: Any) -> int:
+    """How many rows a `Scored` has."""
+    return len(scored.label)
 
 
 def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
@@ -119,18 +163,23 @@ def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
         what = f"{name!r} is another (its vocabulary, or its scale)"
     raise RunError(
         f"{data} wasn't prepared for {run}: {what}. Prepare it with "
-        "data_prep.table --like, and the folder that the run was trained on."
+        "data_prep.table --like=..., naming the folder that the run was "
+        f"trained on: --data in {run / 'README.md'}."
     )
 
 
-def write_scores(scored: Any, schema: Any, path: pathlib.Path) -> None:
-    """Writes each row's domain, label and score, as Parquet.
+def write_scores(
+    scored: Any, schema: Any, splits: dict[str, int], path: pathlib.Path
+) -> None:
+    """Writes each row's split, domain, label and score, as Parquet.
 
     Args:
         scored: A `Scored`.
         schema: Names the domains.
+        splits: How many rows are of each split, in their order.
         path: The file.
     """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -141,16 +190,19 @@ def write_scores(scored: Any, schema: Any, path: pathlib.Path) -> None:
     aside = path.with_name(f".{path.name}.tmp")
     pq.write_table(
         pa.table(
-            {"domain": domain, "label": scored.label, "score": scored.score}
+            {
+                "split": np.repeat([*splits], [*splits.values()]),
+                "domain": domain,
+                "label": scored.label,
+                "score": scored.score,
+            }
         ),
         aside,
     )
     durable.replace(aside, path)
 
 
-def write_result(
-    result: dict[str, Any], log: Any, values: dict[str, Any]
-) -> None:
+def write_result(result: dict[str, Any], values: dict[str, Any]) -> None:
     """Writes the numbers, and where they come from, as JSON."""
     from experiments.provenance import provenance
     from experiments.run_folder import write
@@ -158,8 +210,6 @@ def write_result(
     content = {
         "run": values["run"],
         "data": values["data"],
-        "fingerprint": log.fingerprint,
-        "splits": values["splits"],
         "provenance": provenance(),
         **result,
     }

@@ -14,6 +14,12 @@ def check(run: pathlib.Path, imports: Sequence[str]) -> None:
     """
     from experiments.runs import RunError
 
+    if not run.is_dir():
+        raise RunError(
+            f"--run={run} is no folder: name one that experiments.train wrote."
+        )
+    if (run / "manifest.json").is_file():
+        raise RunError(f"--run={run} is prepared data: name a run's folder.")
     if not (run / "metrics.json").is_file():
         raise RunError(
             f"{run} is no finished run (no metrics.json): train it with "

@@ -89,24 +89,28 @@ def main() -> None:
             imports=values["import"],
         )
     if Workers(strategy).is_chief:
-        print(summary(metrics))
-        print(what_next(output, values["import"]))
+        print(summary(metrics["test"]))
+        print(what_next(output, values["import"], exported=values["export"]))
 
 
-def summary(metrics: dict[str, Any]) -> str:
-    """A few lines of a run's result."""
-    domains = metrics["test"]["domains"]
+def summary(overall: dict[str, Any], title: str = "test") -> str:
+    """A few lines of an evaluation.
+
+    Args:
+        overall: What `Evaluation.to_dict` gave.
+        title: Whose rows they are.
+    """
+    domains = overall["domains"]
     # Cells of a terminal, of which a letter of Japanese takes two.
     names = [domain["name"] for domain in domains]
-    width = max([12, *(cell_len(name) + 1 for name in names)])
-    lines = [f"{'test':<{width}}{'rows':>9}{'CTR':>8}{'AUC':>8}{'PCOC':>7}"]
+    width = max([12, *(cell_len(name) + 1 for name in [title, *names])])
+    lines = [f"{title:<{width}}{'rows':>9}{'CTR':>8}{'AUC':>8}{'PCOC':>7}"]
     for domain in domains:
         lines.append(
             f"{set_cell_size(domain['name'], width)}"
             f"{domain['rows']:>9,}{domain['ctr']:>8.2%}"
             f"{_percent(domain['auc']):>8}{_number(domain['pcoc']):>7}"
         )
-    overall = metrics["test"]
     lines.append(
         f"WAUC {_percent(overall['wauc'])}, macro AUC "
         f"{_percent(overall['macro_auc'])}, AUC {_percent(overall['auc'])}, "
@@ -115,17 +119,22 @@ def summary(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def what_next(output: pathlib.Path, imports: Sequence[str] = ()) -> str:
+def what_next(
+    output: pathlib.Path, imports: Sequence[str] = (), *, exported: bool
+) -> str:
     """Where a finished run is, and what can be done with it.
 
     Args:
         output: The run's folder.
         imports: The user's modules that it was trained with.
+        exported: Whether it holds a SavedModel.
     """
+    saved = f"{output}/serving has its SavedModel. " if exported else ""
+    where = " elsewhere" if exported else ""
     return (
         f"\n{output} has the run: its README.md says what each file is, "
         "metrics.json has all numbers.\n"
-        f"To export it: {export_command(output, imports)}"
+        f"{saved}To export it{where}: {export_command(output, imports)}"
     )
 
 

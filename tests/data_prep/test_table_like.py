@@ -189,7 +189,22 @@ def test_a_log_that_is_not_like_it(earlier, changes, match):
     ],
 )
 def test_what_the_folder_says_is_no_flag(earlier, options, flag):
-    refused(earlier, rows(), f"--{flag} and --like can't", **options)
+    refused(earlier, rows(), f"--like .*: leave out --{flag}", **options)
+
+
+def test_the_folder_itself_is_not_overwritten(earlier):
+    before = {path.name: path.read_bytes() for path in earlier.iterdir()}
+    path = earlier.with_name("a.parquet")
+    with pytest.raises(PreparationError, match="is --output too"):
+        table.prepare(path, earlier, like=earlier, overwrite=True)
+    after = {path.name: path.read_bytes() for path in earlier.iterdir()}
+    assert after == before
+
+
+def test_many_unknown_values_are_warned_of(earlier, warnings):
+    later(earlier, rows(item=["cap"] * 31 + ["pen"] * 29))
+    (line,) = warnings
+    assert line.startswith("column 'item': 51.7% of the rows have a value")
 
 
 def change(path, **changes):

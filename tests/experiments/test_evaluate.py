@@ -29,6 +29,8 @@ def folder(tmp_path_factory):
     )
     (run / "schema.json").write_text(schema.to_json())
     (run / "metrics.json").write_text("{}")
+    log = data.load(folder / "data")
+    (run / "config.json").write_text(json.dumps({"data": log.fingerprint}))
     return folder
 
 
@@ -72,20 +74,32 @@ def test_it_evaluates_the_rows_of_the_splits_exactly(folder, capsys):
     low, high = content["intervals"]["wauc"]
     assert low < content["wauc"] < high
     table = pq.read_table(scores).to_pydict()
+    of_splits = len(log.test) * ["test"] + len(log.train) * ["train"]
+    assert table["split"] == of_splits
     np.testing.assert_array_equal(table["score"], score)
     np.testing.assert_array_equal(table["label"], label)
     assert table["domain"] == [log.schema.domains[one] for one in domain]
     shown = capsys.readouterr().out
+    assert shown.startswith("test,train ")
     assert f"WAUC {100 * expected['wauc']:.3f}" in shown
     assert f"95% interval of WAUC: {100 * low:.3f} to {100 * high:.3f}" in shown
 
 
-def test_its_own_test_is_the_default(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [("data", ["test"]), ("other", ["train", "valid", "test"])],
+)
+def test_the_default_is_all_rows_but_of_its_own_data(
+    folder, tmp_path, name, splits
+):
     result = tmp_path / "result.json"
-    command(folder, f"--output={result}", data="data")
-    rows = [one["rows"] for one in json.loads(result.read_text())["domains"]]
-    test = data.load(folder / "data").test
-    assert rows == np.bincount(test.domain, minlength=3).tolist()
+    command(folder, f"--output={result}", data=name)
+    content = json.loads(result.read_text())
+    log = data.load(folder / name)
+    assert content["splits"] == splits
+    assert sum(one["rows"] for one in content["domains"]) == sum(
+        len(getattr(log, split)) for split in splits
+    )
 
 
 def changed(folder, tmp_path, change):
@@ -124,11 +138,29 @@ def test_data_with_other_ids_is_refused(folder, tmp_path, change, match):
         command(tmp_path)
 
 
-def test_a_run_that_is_not_finished_is_refused(folder, tmp_path):
-    (tmp_path / "run").mkdir()
+def test_what_is_no_finished_run_is_refused(folder, tmp_path):
     (tmp_path / "other").symlink_to(folder / "other")
+    with pytest.raises(SystemExit, match="run is no folder"):
+        command(tmp_path)
+    (tmp_path / "run").mkdir()
     with pytest.raises(SystemExit, match="is no finished run"):
         command(tmp_path)
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    with pytest.raises(SystemExit, match="is prepared data"):
+        command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flag", "match"),
+    [
+        ("--output=.", "is a folder"),
+        ("--scores=scores.csv", r"written as \.parquet"),
+        ("--output=result", r"written as \.json"),
+    ],
+)
+def test_files_that_cannot_be_written_are_refused_at_once(folder, flag, match):
+    with pytest.raises(SystemExit, match=match):
+        command(folder, flag)
 
 
 @pytest.mark.parametrize("splits", ["dev", "", "test,test"])

@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be_read_takes_one_line(damage, run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--run=nowhere",), "nowhere is no finished run"),
+        (("--run=nowhere",), "nowhere is no folder"),
         (("--domains=es",), r"domains must be among .*Received: \['es'\]"),
     ],
 )

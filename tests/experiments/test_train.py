@@ -104,16 +104,16 @@ def test_the_table_is_aligned_whatever_domains_are_called():
     names = ("books", "東京の書店", "한국어로된아주긴상점이름", "toys" * 5)
     domains = [{"name": name, **domain} for name in names]
     means = {"wauc": 0.7, "macro_auc": 0.7, "auc": 0.7, "logloss": 0.5}
-    *lines, _ = train_binary.summary(
-        {"test": {"domains": domains, **means}}
-    ).splitlines()
+    *lines, _ = train_binary.summary({"domains": domains, **means}).splitlines()
     assert {cell_len(line) for line in lines} == {25 + 32}
     assert [line.split()[0] for line in lines[1:]] == list(names)
 
 
 def test_the_end_says_where_the_run_is_and_how_to_export_it():
     folder = train_binary.pathlib.Path("runs/mine")
-    text = train_binary.what_next(folder, ["my_shop.towers"])
+    exported = train_binary.what_next(folder, exported=True)
+    assert "runs/mine/serving has its SavedModel. To export it el" in exported
+    text = train_binary.what_next(folder, ["my_shop.towers"], exported=False)
     first, last = text.strip().splitlines()
     assert first.startswith("runs/mine has the run")
     assert "metrics.json" in first
