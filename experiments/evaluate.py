@@ -74,7 +74,8 @@ def main() -> None:
     except (OSError, ValueError) as error:
         raise RunError(f"{run} isn't evaluated: {error}") from None
     if splits is None:
-        splits = ["test"] if is_own(run, log.fingerprint) else list(SPLITS)
+        own = finished_run.config(run).get("data") == log.fingerprint
+        splits = ["test"] if own else list(SPLITS)
     user = USER_FEATURE if USER_FEATURE in schema.num_ids else None
     with progress.waiting("Scoring"):
         predictor = Predictor(model)
@@ -92,7 +93,8 @@ def main() -> None:
             low, high = (f"{100 * end:.3f}" for end in ends)
             print(f"95% interval of {words}: {low} to {high}")
     if values["scores"]:
-        of_splits = dict(zip(splits, map(len_of, parts), strict=True))
+        sizes = [len(part.label) for part in parts]
+        of_splits = dict(zip(splits, sizes, strict=True))
         write_scores(scored, schema, of_splits, pathlib.Path(values["scores"]))
     if values["output"]:
         origin = {"fingerprint": log.fingerprint, "splits": splits}
@@ -117,20 +119,6 @@ def check_files(values: dict[str, Any]) -> None:
             raise RunError(
                 f"--{name}={path} is written as {suffix}: name it so."
             )
-
-
-def is_own(run: pathlib.Path, fingerprint: str) -> bool:
-    """Whether a run was trained on the data of that fingerprint."""
-    try:
-        config = json.loads((run / "config.json").read_text("utf-8"))
-        return bool(config["data"] == fingerprint)
-    except (KeyError, OSError, TypeError, ValueError, RecursionError):
-        return False
-
-
-def len_of(scored: Any) -> int:
-    """How many rows a `Scored` has."""
-    return len(scored.label)
 
 
 def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:

@@ -36,17 +36,24 @@ def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
     """
     from experiments.runs import RunError
 
-    try:
-        config = json.loads((run / "config.json").read_text("utf-8"))
-        needed = [str(name) for name in config.get("imports", ())]
-    except (AttributeError, OSError, TypeError, ValueError, RecursionError):
-        needed = []  # The model itself will say what it lacks.
+    needed = config(run).get("imports")
+    # Without a list the model itself will say what it lacks.
+    needed = map(str, needed) if isinstance(needed, list) else ()
     lacking = [name for name in needed if name not in imports]
     if lacking:
         raise RunError(
             f"{run} was trained with modules of yours: add "
             f"--import={','.join(lacking)}."
         )
+
+
+def config(run: pathlib.Path) -> dict[str, Any]:
+    """What a run's `config.json` says; nothing, if it can't be read."""
+    try:
+        content = json.loads((run / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def loaded(path: pathlib.Path) -> Any:
