@@ -86,7 +86,7 @@ def describe(
 
     log = without_rows(schema)
     with progress.waiting("Building the model"):
-        model = base = _build(log, recipe, recipe.tower)
+        model = base = _build(log, recipe)
         if recipe.tower != "shared":
             base = _build(log, recipe, "shared")
         described = cost(model)
@@ -201,7 +201,9 @@ def by_layer(cost: "Cost") -> "Table":
     return table
 
 
-def _build(log: "ClickLog", recipe: "Recipe", tower: str) -> "keras.Model":
+def _build(
+    log: "ClickLog", recipe: "Recipe", tower: str | None = None
+) -> "keras.Model":
     """A recipe's model with a tower; what doesn't fit is the user's mistake."""
     from experiments.runs import RunError
     from mlora_tf import training

@@ -31,7 +31,10 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
     )
     control = {
         name: recipe(
-            preset, data, "mlp", "mlora", schedule="joint", control=name
+            *(preset, data, "mlp", "mlora"),
+            schedule="joint",
+            control=name,
+            rank_power=0.0,
         )
         for name in ("bias_only", "shared_adapter")
     }

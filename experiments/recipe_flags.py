@@ -73,6 +73,11 @@ def define_recipe_flags() -> None:
         None,
         "The most numbers of one domain's adapter in a layer, as in 1024.",
     )
+    flags.DEFINE_float(
+        "rank_power",
+        None,
+        "A domain with n rows has the share (n / most)**this of each rank.",
+    )
     flags.DEFINE_bool("lora_bias", None, "A bias per domain and layer.")
     flags.DEFINE_string(
         "backbone_options", None, """As JSON: '{"num_layers": 3}'."""

@@ -16,6 +16,8 @@ from experiments.provenance import provenance
 from experiments.run_readme import readme
 from mlora_tf import durable
 from mlora_tf.phases import Phase
+from mlora_tf.recipes import DEFAULTS
+from mlora_tf.schema_checks import short
 from mlora_tf.transform import unfreeze
 
 LOCK = ".lock"
@@ -80,16 +82,18 @@ def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
         raise RunError(
             f"{path} is damaged ({error}): choose another --output."
         ) from None
-    differences = sorted(
-        name
-        for name, value in _flat(config).items()
+    # What a version before this one didn't have yet, it did by default.
+    saved = {**_flat({"recipe": DEFAULTS}), **saved}
+    differences = [
+        f"{name} (there {short(saved.get(name))}, here {short(value)})"
+        for name, value in sorted(_flat(config).items())
         if saved.get(name) != value
-    )
+    ]
     if differences:
         raise RunError(
             f"{output} holds another run, which differs in "
-            f"{', '.join(differences)}: choose another --output, or delete "
-            "that folder."
+            f"{', '.join(differences)}: choose another --output, go on with "
+            "the flags it had, or delete that folder."
         )
 
 

@@ -64,6 +64,7 @@ LEVERS: dict[str, tuple[Lever, ...]] = {
         Lever("lora_regularizer", (None, 1e-4, 1e-3), regularizer),
         option("lora_dropout", None, 0.2, 0.5),
         option("adapted_layers", None, [0], [2]),
+        Lever("rank_power", (0.0, 0.5, 1.0)),
     ),
     "star": SHARED_LEVERS,
 }

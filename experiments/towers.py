@@ -2,10 +2,12 @@ r"""Which tower: every way in which domains can share, on one log.
 
     python -m experiments.towers --data=data/ml1m-gender --seeds=3
 
-The MLP with each tower, with the penalty and the dropout that a search chose
-for each, or else for the shared tower (`experiments.search`). Tells quality,
-the domains' own parameters and the seconds of an epoch. Most of its time goes
-to MMoE, PLE and cross-stitch; `--dry_run` says how long it will take.
+The MLP with each tower, STAR also with MLoRA's adapters in place of
+("factorized") or beside ("parallel") its own networks; with the penalty and
+the dropout that a search chose for each, or else for the shared tower
+(`experiments.search`). Tells quality, the domains' own parameters and the
+seconds of an epoch. Most of its time goes to MMoE, PLE and cross-stitch;
+`--dry_run` says how long it will take.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from experiments.study.markdown import row
 from experiments.study.recipes import recipe
 from experiments.study.study import Study
 from mlora_tf.towers import TOWERS
+from mlora_tf.towers.star import MLORA_FORMS
 
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
@@ -36,6 +39,17 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
             )
             for tower in TOWERS
             if tower != "shared"
+        ),
+        *(
+            Arm(
+                *(data, "mlp", f"star, {form}"),
+                recipe(
+                    *(preset, data, "mlp", "star"),
+                    tower_options={"mlora": form},
+                ),
+                rival="base",
+            )
+            for form in MLORA_FORMS
         ),
     ]
 

@@ -20,6 +20,7 @@ from mlora_tf.layers.domain_ops import pure_batches
 from mlora_tf.merge import merge_domain
 from mlora_tf.models import build_model
 from mlora_tf.optimizers import LazyAdam
+from mlora_tf.ranks import limit_ranks
 from mlora_tf.schema import DenseFeature
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SequenceFeature
@@ -61,6 +62,7 @@ __all__ = [
     "freeze_backbone",
     "grow_vocabulary",
     "initialize_from",
+    "limit_ranks",
     "load_adapters",
     "merge_domain",
     "pure_batches",

@@ -115,7 +115,7 @@ def fit_phase(
         state,
         stopping,
         {
-            "recipe": recipe.to_dict(),
+            "recipe": recipe.changes(),
             "data": log.fingerprint,
             "reading": log.reading,
             # Streamed rows are dealt out to the workers.

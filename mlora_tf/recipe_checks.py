@@ -96,7 +96,7 @@ def check_values(recipe: Recipe) -> None:
     for name in ("learning_rate", "adam_epsilon"):
         check(name, "be positive", lambda value: value > 0)
     # Not (x < 0), which NaN isn't either.
-    for name in ("embedding_stddev", "embedding_l2"):
+    for name in ("embedding_stddev", "embedding_l2", "rank_power"):
         check(name, "not be negative", lambda value: value >= 0)
     check("seed", "be in [0, 2**32)", lambda seed: 0 <= seed < 2**32)
     check(
@@ -176,17 +176,23 @@ def check_combination(recipe: Recipe) -> None:
         raise RecipeError(str(error)) from None
     _check_control(recipe)
     _check_schedule(recipe)
+    _check_adapters(recipe)
+
+
+def _check_adapters(recipe: Recipe) -> None:
+    """Raises at what is about adapters where there are none."""
     starred = recipe.tower == "star" and "mlora" in recipe.tower_options
-    if recipe.max_adapter_params is not None and not (
-        recipe.tower in ("shared", "mlora") or starred
-    ):
-        raise RecipeError(
-            "max_adapter_params is about adapters: it needs "
-            "tower='mlora', or tower='star' with a form of STAR + MLoRA "
-            """as in tower_options={"mlora": "factorized"}. """
-            f"Received: tower={recipe.tower!r}, "
-            f"tower_options={dict(recipe.tower_options)}"
-        )
+    if recipe.tower in ("shared", "mlora") or starred:
+        return
+    for name, unset in (("max_adapter_params", None), ("rank_power", 0)):
+        if getattr(recipe, name) != unset:
+            raise RecipeError(
+                f"{name} is about adapters: it needs "
+                "tower='mlora', or tower='star' with a form of STAR + MLoRA "
+                """as in tower_options={"mlora": "factorized"}. """
+                f"Received: tower={recipe.tower!r}, "
+                f"tower_options={dict(recipe.tower_options)}"
+            )
 
 
 def _check_control(recipe: Recipe) -> None:
@@ -194,6 +200,12 @@ def _check_control(recipe: Recipe) -> None:
         raise RecipeError(
             f"control={recipe.control!r} changes adapters and needs "
             f"tower='mlora'. Received: tower={recipe.tower!r}"
+        )
+    if recipe.rank_power and recipe.control in CONTROL_OPTIONS:
+        raise RecipeError(
+            "rank_power is about the ranks of domains' own adapters, which "
+            f"control={recipe.control!r} doesn't have. "
+            f"Received: rank_power={recipe.rank_power}"
         )
     for name in recipe.tower_options:
         if name in CONTROL_OPTIONS.get(recipe.control, {}):

@@ -23,7 +23,9 @@ class Recipe:
         tower: How domains share weights.
         schedule: "joint" trains everything at once; "two_phase" (MLoRA,
             section 3.4) trains the shared model, freezes it and then trains
-            the tower's per-domain weights alone.
+            the tower's per-domain weights alone. Adapters beside STAR's
+            weights, `tower_options={"mlora": "parallel"}`, have a trained
+            STAR for their shared model.
         control: What an adapter's gain is held against, by name. The
             "shared_adapter" is one for all domains; "bias_only" has no
             low-rank part; "train_on" spends phase two on the base itself.
@@ -36,6 +38,9 @@ class Recipe:
         temperature: Divides a layer's width to give its adapters' rank.
         max_adapter_params: The most numbers of one domain's adapter in one
             layer, for which its rank falls (MLoRA, section 4.6: 1024).
+        rank_power: Above 0, small domains have smaller ranks: a domain with
+            n of the training rows has the share (n / most)**rank_power of
+            each layer's rank, where `most` is the largest domain's n.
         lora_bias: Whether adapters have a bias per domain.
         backbone_options: More arguments for the backbone, by name.
         tower_options: More arguments for the tower, by name.
@@ -85,6 +90,7 @@ class Recipe:
     dropout_placement: str = "shared"
     temperature: int = 16
     max_adapter_params: int | None = None
+    rank_power: float = 0.0
     lora_bias: bool = True
     backbone_options: Mapping[str, Any] = dataclasses.field(
         default_factory=dict
@@ -122,6 +128,17 @@ class Recipe:
         recipe_checks.check_combination(self)
 
     @property
+    def base_tower(self) -> str:
+        """The tower of two phases' first one.
+
+        It is the shared one, but for adapters beside STAR's own weights: that
+        is MLoRA on a trained STAR.
+        """
+        beside = self.tower_options.get("mlora") == "parallel"
+        star = self.tower == "star" and beside
+        return "star" if star and self.schedule == "two_phase" else "shared"
+
+    @property
     def tower_arguments(self) -> dict[str, Any]:
         """The tower's own arguments for `build_model`."""
         accepted = inspect.signature(TOWERS[self.tower]).parameters
@@ -142,3 +159,27 @@ class Recipe:
             json.dumps(dataclasses.asdict(self))
         )
         return content
+
+    def changes(self) -> dict[str, Any]:
+        """The values that aren't the defaults, JSON-ready."""
+        return changes(self.to_dict())
+
+
+def changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a recipe that aren't the defaults.
+
+    A field that is new, and by default does nothing, isn't among those of
+    older recipes: they stay what they are.
+
+    Args:
+        recipe: What `Recipe.to_dict` gave, of this version or an older one.
+    """
+    return {
+        name: value
+        for name, value in recipe.items()
+        if name not in DEFAULTS or value != DEFAULTS[name]
+    }
+
+
+DEFAULTS = Recipe().to_dict()
+"""A recipe's values where nothing else is said, JSON-ready."""

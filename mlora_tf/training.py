@@ -19,6 +19,7 @@ from mlora_tf.phases import OPTIMIZERS
 from mlora_tf.phases import STEPS_PER_EXECUTION
 from mlora_tf.phases import Phase
 from mlora_tf.phases import fit_phase
+from mlora_tf.ranks import limit_ranks
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 from mlora_tf.stop_signals import StopSignals
@@ -99,8 +100,12 @@ def train(
     # depend on whether a phase has just trained or was finished before.
     with strategy.scope():
         base = build(log, recipe, tower="shared")
+        if recipe.base_tower != "shared":
+            base = _extended(base, log, recipe)
         joint_base = (recipe.schedule, recipe.tower) == ("joint", "shared")
         final = base if joint_base else build(log, recipe)
+        if recipe.rank_power and recipe.tower != "shared":
+            limit_ranks(final, _rank_shares(log, recipe.rank_power))
 
     def fit(
         name: str,
@@ -136,7 +141,7 @@ def train(
         name = "train_on"
     else:
         name = "adapters"
-        freeze_backbone(final)
+        freeze_backbone(final, base)
     by_domain = None
     if recipe.stop_by_domain:
         best = pretrained.history[pretrained.best_epoch]
@@ -158,22 +163,27 @@ def train(
 def build(
     log: ClickLog, recipe: Recipe, tower: str | None = None
 ) -> keras.Model:
-    """Builds a recipe's model, or its base with `tower="shared"`.
+    """Builds a recipe's model, or the same with another tower.
+
+    Args:
+        log: The data, for its features.
+        recipe: What to build.
+        tower: Another tower, with its default options.
 
     Raises:
         RecipeError: The recipe's model can't be built on these features.
     """
     try:
-        return _build(log, recipe, tower or recipe.tower)
+        return _build(log, recipe, tower)
     except (ValueError, TypeError) as error:
         raise RecipeError(str(error)) from error
 
 
-def _build(log: ClickLog, recipe: Recipe, tower: str) -> keras.Model:
+def _build(log: ClickLog, recipe: Recipe, tower: str | None) -> keras.Model:
     return build_model(
         log.schema,
         recipe.backbone,
-        tower,
+        tower or recipe.tower,
         norm=recipe.norm,
         auxiliary=recipe.auxiliary,
         hidden_units=recipe.hidden_units,
@@ -190,8 +200,33 @@ def _build(log: ClickLog, recipe: Recipe, tower: str) -> keras.Model:
         domain_field=recipe.domain_field,
         vectors=log.vectors,
         backbone_options=recipe.backbone_options,
-        tower_options=recipe.tower_arguments if tower == recipe.tower else {},
+        tower_options=recipe.tower_arguments if tower is None else {},
     )
+
+
+def _extended(
+    shared: keras.Model, log: ClickLog, recipe: Recipe
+) -> keras.Model:
+    """A base with per-domain weights of its own, from the shared model's.
+
+    It has the weights that a joint training of it starts from: what is built
+    before it is the same.
+    """
+    base = build(log, recipe, tower=recipe.base_tower)
+    initialize_from(base, shared)
+    return base
+
+
+def _rank_shares(log: ClickLog, power: float) -> dict[str, float]:
+    """Each domain's share of the rank, by its training rows."""
+    if isinstance(log.train, StreamedSplit):
+        rows = log.train.domain_counts().sum(axis=0)
+    else:
+        size = log.schema.num_domains
+        rows = np.bincount(log.train.domain, minlength=size)
+    # One without a row has its rank 1 all the same.
+    shares = (np.maximum(rows, 1) / rows.max()) ** power
+    return dict(zip(log.schema.domains, shares.tolist(), strict=True))
 
 
 def _start_from(model: keras.Model, base: keras.Model, recipe: Recipe) -> None:

@@ -47,7 +47,9 @@ def domain_variables(model: keras.Model) -> list[keras.Variable]:
     ]
 
 
-def freeze_backbone(model: keras.Model) -> None:
+def freeze_backbone(
+    model: keras.Model, base: keras.Model | None = None
+) -> None:
     """Leaves the per-domain weights as the only ones that train.
 
     A normalization belongs to the backbone, a partitioned one as well: it is
@@ -57,11 +59,14 @@ def freeze_backbone(model: keras.Model) -> None:
     train function, and one that was made before would train on as before.
 
     Raises:
-        ValueError: The model has no per-domain weight, so that nothing would
-            be left to train.
+        ValueError: The model has no per-domain weight, or none that the base
+            lacks, so that nothing would be left to train.
 
     Args:
         model: The model; it is changed in place.
+        base: A trained model whose weights `model` starts from and keeps:
+            where it has per-domain weights itself, as STAR has beneath
+            MLoRA, those are frozen too, by their paths.
 
     Example:
     >>> schema = Schema(
@@ -74,16 +79,19 @@ def freeze_backbone(model: keras.Model) -> None:
     >>> sorted({weight.name for weight in model.trainable_weights})
     ['lora_bias', 'lora_kernel_a', 'lora_kernel_b']
     """
+    trained = set() if base is None else {one.path for one in base.weights}
     adapters = {
         id(variable)
         for layer in domain_layers(model)
         if not isinstance(layer, PartitionedNormalization)
         for variable in layer.domain_variables
+        if variable.path not in trained
     }
     if not adapters:
+        of_its_own = " that its base lacks" if trained else ""
         raise ValueError(
-            f"{model.name!r} has no per-domain weights: frozen, nothing of it "
-            'would train. Build it with a tower such as "mlora".'
+            f"{model.name!r} has no per-domain weights{of_its_own}: frozen, "
+            'nothing of it would train. Build it with a tower such as "mlora".'
         )
     # What trained one domain alone had penalties on that one's slices alone.
     unfreeze(model)

@@ -70,6 +70,7 @@ FLOORS = {
     "mlora_tf.merging": 4,
     "mlora_tf.models": 4,
     "mlora_tf.rebuild": 4,
+    "mlora_tf.ranks": 4,
     "mlora_tf.transform": 4,
     "mlora_tf.vocabulary": 4,
     "mlora_tf.callbacks": 5,

@@ -74,6 +74,15 @@ from mlora_tf.towers import TOWERS
         ({"norm": "pn"}, r"norm must be one of .*'partitioned'\).*'pn'"),
         ({"optimizer": "sgd"}, r"one of \('adam', 'lazy_adam'\).*'sgd'"),
         ({"max_adapter_params": 0}, "max_adapter_params must be at least 1"),
+        ({"rank_power": -0.5}, "rank_power must not be negative"),
+        (
+            {"tower": "star", "rank_power": 0.5},
+            "rank_power is about adapters.*tower='star'",
+        ),
+        (
+            {"control": "bias_only", "rank_power": 0.5},
+            "control='bias_only' doesn't have. Received: rank_power=0.5",
+        ),
         ({"tower": "star", "control": "bias_only"}, "needs tower='mlora'"),
         (
             {"control": "bias_only", "tower_options": {"rank": 4}},

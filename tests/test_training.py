@@ -83,6 +83,53 @@ def test_the_first_phase_is_the_base_trained_alone(log, tmp_path):
         np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
+BESIDE = {"mlora": "parallel", "rank": 2}
+"""STAR + MLoRA: adapters beside STAR's own weights."""
+
+
+def test_adapters_beside_star_train_on_a_trained_star(log, tmp_path):
+    changes = {"tower": "star", "norm": "partitioned", "learning_rate": 1e-2}
+    star, adapted = train(
+        log,
+        tmp_path / "two",
+        schedule="two_phase",
+        tower_options=BESIDE,
+        **changes,
+    )
+    before, after = weights(star.model), weights(adapted.model)
+    assert before["hidden.0/domain_kernel"].shape[0] == 3
+    for path, value in before.items():
+        np.testing.assert_array_equal(after[path], value, err_msg=path)
+    assert {path.split("/")[0] for path in set(after) - set(before)} == {
+        "adapter.0",
+        "adapter.1",
+    }
+    assert after["adapter.0/lora_kernel_b"].any() or adapted.best_epoch == -1
+    assert adapted.best >= star.best
+    # The first phase is STAR trained alone, to the last bit.
+    (alone,) = train(log, tmp_path / "one", **changes)
+    expected = weights(alone.model)
+    assert expected.keys() == before.keys()
+    for path, value in before.items():
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
+@pytest.mark.parametrize("reading", ["memory", "stream"])
+def test_small_domains_have_smaller_ranks(tmp_path, reading):
+    # Of the rows the domains have .6, .3 and .1, of rank 8 the square root.
+    log = data.load(clicks.prepare(tmp_path / "clicks"), reading)
+    assert log.reading == reading
+    (phase,) = train(
+        log,
+        tmp_path / "state",
+        rank_power=0.5,
+        tower_options={"rank": 8},
+        max_epochs=1,
+    )
+    a = weights(phase.model)["hidden.0/lora_kernel_a"]
+    assert [int(one.any(axis=0).sum()) for one in a] == [8, 6, 3]
+
+
 def test_phase_two_is_never_worse_on_the_validation_rows(log, tmp_path):
     pretrained, adapted = train(log, tmp_path, schedule="two_phase")
     assert adapted.best >= pretrained.best

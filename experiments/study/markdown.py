@@ -1,5 +1,6 @@
 """Results as tables of Markdown."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 
 from experiments.study.arm import Result
@@ -40,6 +41,50 @@ def arm_table(
             cells += [measured(one, metric), *gain(one, rival, metric)]
         if with_paper:
             cells += _beside_paper(one, metrics[0])
+        lines.append(row(*cells))
+    return "\n".join(lines)
+
+
+def gain_table(
+    found: Sequence[Result], metrics: Sequence[str] = ("wauc", "macro_auc")
+) -> str:
+    """A line for each rival: its metric, and what the others gain over it.
+
+    Args:
+        found: The arms' results.
+        metrics: What is gained; the first one is what the paper prints.
+    """
+    named = [one.arm.name for one in found if one.arm.rival]
+    names = list(dict.fromkeys(named))
+    of_paper = any(one.arm.paper is not None for one in found)
+    main, *others = metrics
+    heading = ["data", "model", "seeds", f"{HEADINGS[main]} of the base"]
+    heading += ["paper's"] * of_paper + [f"gain: {name}" for name in names]
+    heading += ["paper's gain"] * of_paper
+    heading += [
+        f"{HEADINGS[metric]} gain: {name}"
+        for metric in others
+        for name in names
+    ]
+    lines = [row(*heading), "|---" * len(heading) + "|"]
+    for rival in found:
+        arms = {
+            one.arm.name: one for one in found if rival_of(one, found) is rival
+        }
+        if not arms:
+            continue
+        place = rival.arm.data.name, rival.arm.group, str(len(rival.phases))
+        cells = [*place, measured(rival, main)]
+        if of_paper:
+            cells.append(_number(rival.arm.paper))
+        cells += [_gain_cell(arms.get(name), rival, main) for name in names]
+        if of_paper:
+            cells.append(_paper_gain(arms.values(), rival))
+        cells += [
+            _gain_cell(arms.get(name), rival, metric)
+            for metric in others
+            for name in names
+        ]
         lines.append(row(*cells))
     return "\n".join(lines)
 
@@ -109,6 +154,27 @@ def row(*cells: str) -> str:
 def _marked(found: Comparison, digits: int = 2) -> str:
     text = found.gain.text(sign=True, digits=digits)
     return f"**{text}**" if found.significant else text
+
+
+def _gain_cell(one: Result | None, rival: Result, metric: str) -> str:
+    """As "**+0.62 ± 0.01** (p .003)"; empty where there is no such arm."""
+    if one is None:
+        return ""
+    text, p = gain(one, rival, metric)
+    return f"{text} (p {p})" if p else text
+
+
+def _paper_gain(arms: Iterable[Result], rival: Result) -> str:
+    """What the paper's numbers gain, the same for all of its adapters."""
+    base = rival.arm.paper
+    printed = {one.arm.paper for one in arms if one.arm.paper is not None}
+    if base is None or len(printed) != 1:
+        return ""
+    return f"{printed.pop() - base:+.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _beside_paper(one: Result, metric: str) -> list[str]:

@@ -69,9 +69,24 @@ def two_phase(
         schedule="two_phase",
         temperature=adapters.temperature,
         lora_bias=adapters.lora_bias,
+        rank_power=adapters.rank_power,
         tower_options=adapters.tower_options,
         stop_by_domain=name == "tuned",
         **changes,
+    )
+
+
+def star_two_phase(name: str, data: DataSet) -> Recipe:
+    """Adapters beside a trained STAR, all of whose weights are frozen."""
+    adapters = recipe(name, data, "mlp", "mlora")
+    return recipe(
+        *(name, data, "mlp", "star"),
+        schedule="two_phase",
+        temperature=adapters.temperature,
+        rank_power=adapters.rank_power,
+        lora_bias=adapters.lora_bias,
+        tower_options={"mlora": "parallel"},
+        stop_by_domain=name == "tuned",
     )
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from experiments.study.data_set import DataSet
 from mlora_tf.recipes import Recipe
-
-DEFAULTS = Recipe().to_dict()
+from mlora_tf.recipes import changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Run:
         recipe = self.recipe
         changed = [
             f"{name}={_short(value)}"
-            for name, value in changes(recipe.to_dict()).items()
+            for name, value in recipe.changes().items()
             if name not in ("backbone", "tower", "seed")
         ]
         return " ".join(
@@ -51,22 +50,12 @@ class Run:
 def key(fingerprint: str, recipe: Mapping[str, Any]) -> str:
     """The key of a recipe's values on data of a fingerprint.
 
-    Values that a recipe has by default don't count, so that a field that is
-    new, and by default does nothing, leaves the keys of older runs as they
-    are.
+    Values that a recipe has by default don't count, so that a new field leaves
+    the keys of older runs as they are.
     """
     content = {"data": fingerprint, "recipe": changes(recipe)}
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a recipe that aren't the defaults."""
-    return {
-        name: value
-        for name, value in recipe.items()
-        if name not in DEFAULTS or value != DEFAULTS[name]
-    }
 
 
 def _short(value: Any) -> str:

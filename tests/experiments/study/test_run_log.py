@@ -11,6 +11,7 @@ from experiments.study import run as run_module
 from experiments.study.data_set import DataSet
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
+from mlora_tf import recipes
 from mlora_tf.recipes import Recipe
 
 DATA = DataSet("data/some", "f" * 64, ("a", "b"))
@@ -75,7 +76,7 @@ def test_a_field_that_is_new_leaves_older_keys_alone(monkeypatch):
     assert run_module.key("f", older) == run_module.key("f", values)
     # A default that changes doesn't: what the older run had is in its row.
     before = run_module.key("f", values)
-    monkeypatch.setitem(run_module.DEFAULTS, "embedding_l2", 1e-4)
+    monkeypatch.setitem(recipes.DEFAULTS, "embedding_l2", 1e-4)
     assert run_module.key("f", values) != before
     assert run_module.key("f", {**values, "embedding_l2": 1e-4}) != (
         run_module.key("f", values)

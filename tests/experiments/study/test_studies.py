@@ -104,7 +104,6 @@ def test_a_study_trains_each_run_once_and_writes_its_files(trained, prepared):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_runs_are_those_that_are_trained_alone(trained, prepared):
     """After others in its process or first in one, with adapters or none."""
     log = RunLog(trained / "results" / "runs.jsonl")

@@ -1,0 +1,90 @@
+"""Tables of results whose numbers are known."""
+
+import pytest
+
+from experiments.study.arm import Arm
+from experiments.study.arm import Result
+from experiments.study.data_set import DataSet
+from experiments.study.markdown import gain_table
+from mlora_tf.recipes import Recipe
+
+DATA = DataSet("/data/some", "f" * 64, ("a", "b"))
+
+
+def result(group, name, *wauc, paper=None, macro=0.5, rival="base"):
+    """An arm whose runs have those WAUCs; each run's macro AUC is the same."""
+    phases = tuple(
+        {
+            "test": {
+                "wauc": one,
+                "macro_auc": macro,
+                "intervals": {"wauc": [one - 0.01, one + 0.01]},
+            }
+        }
+        for one in wauc
+    )
+    arm = Arm(
+        *(DATA, group, name, Recipe()),
+        rival=None if name == rival else rival,
+        paper=paper,
+    )
+    keys = tuple(f"{group}{name}{seed}" for seed in range(len(wauc)))
+    return Result(arm, phases, keys, (1.0,) * len(wauc), frozenset())
+
+
+def lines(found):
+    heading, rule, *rows = gain_table(found).splitlines()
+    assert rule.count("|") == heading.count("|")
+    assert {row.count("|") for row in rows} <= {heading.count("|")}
+    return [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in (heading, *rows)
+    ]
+
+
+def test_a_line_for_each_model_with_each_arms_gain():
+    found = [
+        result("mlp", "base", 0.80, 0.81, 0.80, paper=80.0),
+        result("mlp", "two", 0.80, 0.81, 0.80, paper=80.5),
+        result("mlp", "one", 0.81, 0.8201, 0.8099, paper=80.5, macro=0.51),
+        result("dcn", "base", 0.70, paper=71.0),
+        result("dcn", "one", 0.69, paper=70.5, macro=0.49),
+    ]
+    heading, mlp, dcn = lines(found)
+    assert heading == [
+        *("data", "model", "seeds", "WAUC of the base", "paper's"),
+        *("gain: two", "gain: one", "paper's gain"),
+        *("macro AUC gain: two", "macro AUC gain: one"),
+    ]
+    assert mlp == [
+        *("some", "mlp", "3", "80.33 ± 0.58", "80.00"),
+        *("+0.00 ± 0.00", "**+1.00 ± 0.01** (p <.001)", "+0.50"),
+        *("+0.00 ± 0.00", "**+1.00 ± 0.00** (p <.001)"),
+    ]
+    # An arm that isn't there leaves its cell empty; one seed has no p.
+    assert dcn == [
+        *("some", "dcn", "1", "70.00 [69.00, 71.00]", "71.00"),
+        *("", "-1.00", "-0.50", "", "-1.00"),
+    ]
+
+
+def test_data_without_a_paper_has_no_such_columns():
+    found = [result("mlp", "base", 0.8), result("mlp", "one", 0.8)]
+    heading, row = lines(found)
+    assert not any("paper" in cell for cell in heading)
+    assert row[-2:] == ["+0.00", "+0.00"]
+
+
+@pytest.mark.parametrize("papers", [(None, 80.5), (80.0, None)])
+def test_half_a_papers_gain_is_none(papers):
+    base, other = papers
+    found = [
+        result("mlp", "base", 0.8, paper=base),
+        result("mlp", "one", 0.8, paper=other),
+    ]
+    heading, row = lines(found)
+    assert row[heading.index("paper's gain")] == ""
+
+
+def test_what_no_other_gains_over_has_no_line():
+    assert len(lines([result("mlp", "base", 0.8)])) == 1

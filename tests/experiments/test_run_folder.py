@@ -1,0 +1,76 @@
+"""A run's folder is one run's: another one is told what differs."""
+
+import json
+
+import pytest
+
+from experiments import run_folder
+from experiments.run_folder import RunError
+from mlora_tf.recipes import Recipe
+
+
+def config(data="f" * 64, **changes):
+    return {"recipe": Recipe(**changes).to_dict(), "data": data, "replicas": 1}
+
+
+def begun(folder, **changes):
+    """A folder whose run has saved a state."""
+    run_folder.claim(folder, config(**changes))
+    (folder / "state").mkdir()
+    (folder / "state" / "joint.npz").touch()
+
+
+def test_the_same_run_goes_on(tmp_path):
+    begun(tmp_path, dropout=0.2)
+    before = (tmp_path / "config.json").read_bytes()
+    run_folder.claim(tmp_path, config(dropout=0.2))
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_a_run_that_has_saved_nothing_yet_makes_room(tmp_path):
+    run_folder.claim(tmp_path, config(dropout=0.2))
+    run_folder.claim(tmp_path, config(dropout=0.5))
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["recipe"]["dropout"] == 0.5
+
+
+def test_another_run_is_told_each_difference_with_both_values(tmp_path):
+    begun(tmp_path, dropout=0.2)
+    with pytest.raises(RunError) as error:
+        run_folder.claim(
+            tmp_path, config(data="0" * 64, dropout=0.5, tower="shared")
+        )
+    text = str(error.value)
+    assert f"{tmp_path} holds another run, which differs in data" in text
+    assert "recipe.dropout (there 0.2, here 0.5)" in text
+    assert "recipe.tower (there 'mlora', here 'shared')" in text
+    assert "replicas" not in text
+    assert "go on with the flags it had" in text
+
+
+def test_a_long_value_is_cut(tmp_path):
+    begun(tmp_path, hidden_units=(8,) * 1000)
+    with pytest.raises(RunError) as error:
+        run_folder.claim(tmp_path, config())
+    assert len(str(error.value)) < 600 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_run_of_an_older_version_had_the_defaults(tmp_path, value):
+    begun(tmp_path)
+    path = tmp_path / "config.json"
+    saved = json.loads(path.read_text())
+    del saved["recipe"]["rank_power"]
+    path.write_text(json.dumps(saved))
+    if not value:
+        run_folder.claim(tmp_path, config(rank_power=value))
+        return
+    with pytest.raises(RunError, match=r"rank_power \(there 0.0, here 0.5\)"):
+        run_folder.claim(tmp_path, config(rank_power=value))
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    begun(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"config.json is damaged"):
+        run_folder.claim(tmp_path, config())
