@@ -186,7 +186,7 @@ def test_all_that_was_tried_is_written_down(searched, tmp_path):
     assert "| some | shared | embedding_l2 | 0.0001 | 30.00 |  |" not in lines
     assert any("| lora_regularizer | 0.001 |" in line for line in lines)
     assert any("| adapted_layers | [2] |" in line for line in lines)
-    assert sum(line.endswith("| yes |") for line in lines) == 2 + 6
+    assert sum(line.endswith("| yes |") for line in lines) == 2 + 7
 
 
 def test_another_search_adds_to_what_is_there(searched):
