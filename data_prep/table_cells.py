@@ -3,6 +3,7 @@
 A csv column comes as bytes, whatever it holds; a Parquet column has a type.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,15 @@ from data_prep.table_files import Chunk
 FILL = "mend it, or choose --missing=fill"
 ENCODING = "isn't UTF-8; save the file in UTF-8."
 
+_NOTHING = {"null", "none", "na", "n/a", "nil", "-", "?", "\\n"}
+"""What a log may write where it has no number."""
+
+_GROUPED = re.compile(r"-?[0-9]{1,3}([,' _\u00a0\u202f][0-9]{3})+([.][0-9]+)?")
+"""A number whose thousands are parted."""
+
+_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
+"""A number with a decimal comma, once those above are out."""
+
 _BITS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
 
@@ -27,7 +37,7 @@ def numbers(chunk: Chunk, column: Numeric) -> np.ndarray:
     if pa.types.is_binary(cells.type):
         texts = text(chunk, name)
         texts = pc.if_else(pc.equal(texts, ""), None, texts)
-        wide = cast(chunk, name, texts, pa.float64(), "a number")
+        wide = cast(chunk, name, texts, pa.float64(), "a number", number_hint)
     elif _is_number(cells.type):
         wide = cells.cast(pa.float64(), safe=False)
     else:
@@ -125,17 +135,46 @@ def text(chunk: Chunk, name: str) -> pa.Array:
 
 
 def cast(
-    chunk: Chunk, name: str, texts: pa.Array, kind: pa.DataType, what: str
+    chunk: Chunk,
+    name: str,
+    texts: pa.Array,
+    kind: pa.DataType,
+    what: str,
+    hint: Callable[[str], str] = lambda text: "",
 ) -> pa.Array:
-    """Converts text, or names the cells that can't be converted."""
+    """Converts text, or names the cells that can't be converted.
+
+    Args:
+        chunk: The rows.
+        name: The column.
+        texts: Its cells.
+        kind: What they shall be.
+        what: That in words.
+        hint: Says of the first wrong cell what to do, if it knows.
+    """
     try:
         return texts.cast(kind)
     except pa.ArrowInvalid:
         rows = all_failing(texts, lambda part: part.cast(kind))
-        shown = short(texts[rows[0]].as_py())
+        wrong = texts[rows[0]].as_py()
         raise chunk.error(
-            rows[0], name, f"must be {what}; it is {shown}.", rows
+            rows[0],
+            name,
+            f"must be {what}; it is {short(wrong)}.",
+            rows,
+            hint(wrong),
         ) from None
+
+
+def number_hint(text: str) -> str:
+    """What to do about a cell that a person would take for a number."""
+    if text.strip().casefold() in _NOTHING:
+        return " Leave the cell empty, and choose --missing=fill."
+    if _GROUPED.fullmatch(text.strip()):
+        return f" Write {re.sub('[^0-9.-]', '', text)}."
+    if _COMMA.fullmatch(text.strip()):
+        return f" Write {text.strip().replace(',', '.')}."
+    return ""
 
 
 def coded(

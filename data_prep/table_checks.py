@@ -41,6 +41,8 @@ def check_names(where: str, columns: Columns) -> None:
     if not columns.features:
         raise PreparationError(
             f"{where}categorical, numeric or sequence: name a feature."
+            if where
+            else "--categorical, --numeric or --sequence: name a feature."
         )
     for name in columns.names:
         # Signatures of exported models don't tell capitals from small letters.

@@ -62,6 +62,7 @@ class Chunk:
         name: str,
         problem: str,
         alike: Sequence[int] | np.ndarray = (),
+        advice: str = "",
     ) -> PreparationError:
         """The error that names the file, the line and the column.
 
@@ -70,6 +71,7 @@ class Chunk:
             name: The column.
             problem: What it is, and what to do.
             alike: All rows of the chunk that have it, in order.
+            advice: A sentence for the end, if there is more to say.
         """
         others = [int(one) for one in alike if one != row]
         shown = [self.first + one for one in others[:SHOWN_PLACES]]
@@ -83,7 +85,7 @@ class Chunk:
                 f" So it is in {', '.join(places)} of the {len(self):,} rows "
                 "read with it."
             )
-        return PreparationError(text)
+        return PreparationError(text + advice)
 
 
 class Log:
@@ -113,6 +115,7 @@ class Log:
                 raise PreparationError(
                     f"{first.path} has no column {name!r}; it has "
                     f"{', '.join(map(repr, first.names))}."
+                    f"{_other_delimiter(first.names)}"
                 )
 
     def chunks(
@@ -216,6 +219,18 @@ def find(pattern: str | pathlib.Path) -> list[pathlib.Path]:
             "kind, such as '*.parquet'."
         )
     return sorted(paths)
+
+
+def _other_delimiter(names: Sequence[str]) -> str:
+    """What to do about a csv file that seems to have no commas."""
+    (name, *more) = names
+    for delimiter in ";\t|":
+        if not more and delimiter in name:
+            return (
+                f" If {delimiter!r} parts its cells, save it with commas, or "
+                "with tabs as .tsv."
+            )
+    return ""
 
 
 def _counts(path: pathlib.Path) -> bool:

@@ -1,5 +1,7 @@
 """From a chunk's raw columns to those of the prepared folder."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
@@ -35,23 +37,36 @@ def transform(
     Returns:
         The columns by name, and the split of each row.
     """
-    domain = domains.of(chunk, cells)
-    encoded = {
+    encoded = encode(chunk, columns, cells, fitted)
+    encoded[DOMAIN] = domains.of(chunk, cells)
+    encoded[LABEL] = table_cells.labels(chunk, columns.label)
+    split = splitter.split(chunk)
+    kept = encoded[DOMAIN] >= 0
+    return rows_of(encoded, kept), split if kept.all() else split[kept]
+
+
+def encode(
+    chunk: Chunk, columns: Columns, cells: Categories, fitted: Fitted
+) -> dict[str, Column]:
+    """The features of all rows, by name."""
+    return {
         feature.name: _encoded(chunk, feature, cells, fitted)
         for feature in columns.features
     }
-    encoded[DOMAIN] = domain
-    encoded[LABEL] = table_cells.labels(chunk, columns.label)
-    split = splitter.split(chunk)
-    kept = domain >= 0
+
+
+def rows_of(
+    columns: Mapping[str, Column], kept: np.ndarray
+) -> dict[str, Column]:
+    """Those rows of encoded columns that a mask has."""
     if kept.all():
-        return encoded, split
+        return dict(columns)
     return {
         name: column.filter(pa.array(kept))
         if isinstance(column, pa.ListArray)
         else column[kept]
-        for name, column in encoded.items()
-    }, split[kept]
+        for name, column in columns.items()
+    }
 
 
 def _encoded(

@@ -62,6 +62,7 @@ def errors_in_one_line() -> Iterator[None]:
 
     The exit status is 1, or that of a process that the signal has ended.
     """
+    from data_prep.layout import PreparationError
     from experiments.runs import RunError
     from mlora_tf.callbacks import TrainingError
     from mlora_tf.cluster import ClusterError
@@ -75,6 +76,7 @@ def errors_in_one_line() -> Iterator[None]:
     except (
         ClusterError,
         DataError,
+        PreparationError,
         RecipeError,
         RunError,
         SchemaError,

@@ -48,7 +48,7 @@ def main() -> None:
     from experiments.runs import USER_FEATURE
     from experiments.runs import RunError
     from experiments.runs import intervals
-    from experiments.train import summary
+    from experiments.summary import summary
     from mlora_tf import data
     from mlora_tf.predictor import Predictor
     from mlora_tf.predictor import Scored
@@ -68,7 +68,7 @@ def main() -> None:
     schema = Schema.load(run / "schema.json")
     with progress.waiting(f"Reading {values['data']}"):
         log = data.load(values["data"])
-    check_schema(log.schema, schema, values["data"], run)
+    finished_run.check_schema(log.schema, schema, values["data"], run)
     try:
         model = finished_run.loaded(run / "model.keras")
     except (OSError, ValueError) as error:
@@ -119,41 +119,6 @@ def check_files(values: dict[str, Any]) -> None:
             raise RunError(
                 f"--{name}={path} is written as {suffix}: name it so."
             )
-
-
-def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
-    """Raises unless a folder's ids mean what the run's do.
-
-    Args:
-        found: The prepared folder's `Schema`.
-        needed: The run's.
-        data: The prepared folder.
-        run: The run's folder.
-
-    Raises:
-        RunError: They don't; it says where they differ first.
-    """
-    from experiments.runs import RunError
-
-    if found == needed:
-        return
-    names = [feature.name for feature in needed.features]
-    if [feature.name for feature in found.features] != names:
-        what = f"its features aren't {', '.join(names)}"
-    elif found.domains != needed.domains:
-        what = "its domains are others, or in another order"
-    else:
-        (name, *_) = [
-            mine.name
-            for mine, other in zip(needed.features, found.features, strict=True)
-            if mine != other
-        ] or ["the label"]
-        what = f"{name!r} is another (its vocabulary, or its scale)"
-    raise RunError(
-        f"{data} wasn't prepared for {run}: {what}. Prepare it with "
-        "data_prep.table --like=..., naming the folder that the run was "
-        f"trained on: --data in {run / 'README.md'}."
-    )
 
 
 def write_scores(

@@ -47,6 +47,41 @@ def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
         )
 
 
+def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
+    """Raises unless a folder's ids mean what the run's do.
+
+    Args:
+        found: The prepared folder's `Schema`.
+        needed: The run's.
+        data: The prepared folder.
+        run: The run's folder.
+
+    Raises:
+        RunError: They don't; it says where they differ first.
+    """
+    from experiments.runs import RunError
+
+    if found == needed:
+        return
+    names = [feature.name for feature in needed.features]
+    if [feature.name for feature in found.features] != names:
+        what = f"its features aren't {', '.join(names)}"
+    elif found.domains != needed.domains:
+        what = "its domains are others, or in another order"
+    else:
+        (name, *_) = [
+            mine.name
+            for mine, other in zip(needed.features, found.features, strict=True)
+            if mine != other
+        ] or ["the label"]
+        what = f"{name!r} is another (its vocabulary, or its scale)"
+    raise RunError(
+        f"{data} wasn't prepared for {run}: {what}. Prepare it with "
+        "data_prep.table --like=..., naming the folder that the run was "
+        f"trained on: --data in {run / 'README.md'}."
+    )
+
+
 def config(run: pathlib.Path) -> dict[str, Any]:
     """What a run's `config.json` says; nothing, if it can't be read."""
     try:

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
-from rich.cells import cell_len
-from rich.cells import set_cell_size
 
 from experiments import binary
 from experiments.recipe_flags import define_recipe_flags
 from experiments.recipe_flags import recipe_from_flags
 from experiments.run_readme import export_command
+from experiments.summary import summary
+from mlora_tf.recipes import Recipe
 
 
 def define_flags() -> None:
@@ -90,33 +90,25 @@ def main() -> None:
         )
     if Workers(strategy).is_chief:
         print(summary(metrics["test"]))
+        for line in cut_short(metrics["phases"], recipe):
+            print(line)
         print(what_next(output, values["import"], exported=values["export"]))
 
 
-def summary(overall: dict[str, Any], title: str = "test") -> str:
-    """A few lines of an evaluation.
+def cut_short(phases: Sequence[dict[str, Any]], recipe: Recipe) -> list[str]:
+    """Says which phases were ended by the most epochs they may have.
 
     Args:
-        overall: What `Evaluation.to_dict` gave.
-        title: Whose rows they are.
+        phases: Those of `metrics.json`.
+        recipe: What was trained.
     """
-    domains = overall["domains"]
-    # Cells of a terminal, of which a letter of Japanese takes two.
-    names = [domain["name"] for domain in domains]
-    width = max([12, *(cell_len(name) + 1 for name in [title, *names])])
-    lines = [f"{title:<{width}}{'rows':>9}{'CTR':>8}{'AUC':>8}{'PCOC':>7}"]
-    for domain in domains:
-        lines.append(
-            f"{set_cell_size(domain['name'], width)}"
-            f"{domain['rows']:>9,}{domain['ctr']:>8.2%}"
-            f"{_percent(domain['auc']):>8}{_number(domain['pcoc']):>7}"
-        )
-    lines.append(
-        f"WAUC {_percent(overall['wauc'])}, macro AUC "
-        f"{_percent(overall['macro_auc'])}, AUC {_percent(overall['auc'])}, "
-        f"logloss {overall['logloss']:.4f}"
-    )
-    return "\n".join(lines)
+    return [
+        f"Phase {phase['phase']} ended after --max_epochs={phase['epochs']}, "
+        f"its best epoch was {phase['best_epoch']}: with more it may be better."
+        for phase in phases
+        if phase["epochs"] == recipe.max_epochs
+        and phase["epochs"] - phase["best_epoch"] < recipe.patience
+    ]
 
 
 def what_next(
@@ -136,14 +128,6 @@ def what_next(
         "metrics.json has all numbers.\n"
         f"{saved}To export it{where}: {export_command(output, imports)}"
     )
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.3f}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def test_each_column_may_have_options_of_its_own(tmp_path):
     [
         ({"label": None}, "--label is missing; name the column of the label."),
         ({"domain": ""}, "--domain is missing; name the column of the dom"),
-        ({"categorical": []}, "categorical, numeric or sequence: name a feat"),
+        ({"categorical": []}, "--categorical, --numeric or --sequence: name "),
         ({"categorical": ["a", "a"]}, "--categorical names 'a' twice; name i"),
         ({"numeric": ["a", "a"]}, "--numeric names 'a' twice; name it once."),
         ({"sequence": ["a:3", "a"]}, "--sequence names 'a' twice; name it on"),

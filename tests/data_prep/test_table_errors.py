@@ -99,6 +99,8 @@ def test_the_log_itself_is_good(tmp_path):
 
 # Cells.
 
+NOT = "must be a number; it is "
+
 
 @pytest.mark.parametrize(
     ("column", "cell", "problem"),
@@ -117,6 +119,11 @@ def test_the_log_itself_is_good(tmp_path):
         ("price", "-1e39", "must be finite in float32; it is -1e+39."),
         ("price", "cheap", "must be a number; it is 'cheap'."),
         ("price", "1.5 EUR", "must be a number; it is '1.5 EUR'."),
+        ("price", '"1,022.5"', NOT + "'1,022.5'. Write 1022.5."),
+        ("price", "-1 234 567", NOT + "'-1 234 567'. Write -1234567."),
+        ("price", '"1,5"', NOT + "'1,5'. Write 1.5."),
+        ("price", "NULL", NOT + "'NULL'. Leave the cell empty, and "),
+        ("price", r"\N", NOT + r"'\\N'. Leave the cell empty, and choose "),
         ("history", "3||4", "has an empty place in its list; mend it, or"),
         ("history", "|3", "has an empty place in its list; mend it, or"),
         ("history", "3|", "has an empty place in its list; mend it, or"),
@@ -249,6 +256,29 @@ def test_too_many_or_too_few_cells(line, count, name, tmp_path):
         f"{path}, line 30: there must be 8 cells, as on the first line, and "
         f"there are {count}; mend that line."
     )
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "name"),
+    [(";", "log.csv"), ("\t", "log.csv"), (",", "log.tsv")],
+)
+def test_a_file_that_is_parted_otherwise(tmp_path, delimiter, name):
+    path = tmp_path / name
+    path.write_text(
+        "click,shop,user,price\n1,toys,3,1.5\n".replace(",", delimiter)
+    )
+    said = f" If {delimiter!r} parts its cells, save it with commas, or with "
+    message = refused(path)
+    if delimiter == ",":
+        assert "save it" not in message
+    else:
+        assert message.endswith(f"{said}tabs as .tsv.")
+
+
+def test_no_feature_is_told_by_the_flags_that_name_one(tmp_path):
+    path = log_of(tmp_path)
+    message = refused(path, categorical=[], numeric=[], sequence=[])
+    assert message.startswith("--categorical, --numeric or --sequence: name")
 
 
 def test_a_missing_column(tmp_path):

@@ -24,6 +24,7 @@ RUNS = {
     "own_log.md": {
         "data_prep.table",
         "experiments.evaluate",
+        "experiments.score",
         "experiments.train",
     },
     "pretrained_embeddings.md": {"data_prep.table"},

@@ -16,9 +16,11 @@ from rich.cells import cell_len
 from experiments import binary
 from experiments import run_folder
 from experiments import train as train_binary
+from experiments.summary import summary
 from mlora_tf import data
 from mlora_tf import training
 from mlora_tf.predictor import Predictor
+from mlora_tf.recipes import Recipe
 from tests import clicks
 from tests import streams
 
@@ -104,9 +106,30 @@ def test_the_table_is_aligned_whatever_domains_are_called():
     names = ("books", "東京の書店", "한국어로된아주긴상점이름", "toys" * 5)
     domains = [{"name": name, **domain} for name in names]
     means = {"wauc": 0.7, "macro_auc": 0.7, "auc": 0.7, "logloss": 0.5}
-    *lines, _ = train_binary.summary({"domains": domains, **means}).splitlines()
+    *lines, _, _ = summary({"domains": domains, **means}).splitlines()
     assert {cell_len(line) for line in lines} == {25 + 32}
     assert [line.split()[0] for line in lines[1:]] == list(names)
+
+
+def test_the_summary_explains_its_words():
+    means = {"wauc": 0.7, "macro_auc": 0.7, "auc": 0.7, "logloss": 0.5}
+    text = summary({"domains": [], **means})
+    for word in ("WAUC weighs", "macro AUC doesn't", "PCOC is predicted over"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "best", "cut"),
+    [(9, 4, False), (10, 5, False), (10, 6, True), (10, 10, True)],
+)
+def test_a_phase_that_the_most_epochs_ended_is_named(epochs, best, cut):
+    recipe = Recipe(max_epochs=10, patience=5)
+    phase = {"phase": "joint", "epochs": epochs, "best_epoch": best}
+    lines = train_binary.cut_short([phase], recipe)
+    assert bool(lines) == cut
+    if cut:
+        said = f"joint ended after --max_epochs=10, its best epoch was {best}"
+        assert said in lines[0]
 
 
 def test_the_end_says_where_the_run_is_and_how_to_export_it():

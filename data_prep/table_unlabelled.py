@@ -1,0 +1,82 @@
+"""A log's rows as a prepared folder has them, whether they were clicked or not.
+
+What a model is asked tomorrow has no clicks yet. Its rows keep their order,
+and none is left out.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from data_prep import table_cells
+from data_prep.features import Column
+from data_prep.layout import DOMAIN
+from data_prep.layout import PreparationError
+from data_prep.table_categories import Categories
+from data_prep.table_categories import Coded
+from data_prep.table_files import Chunk
+from data_prep.table_files import Log
+from data_prep.table_job import chunk_rows
+from data_prep.table_like import Like
+from data_prep.table_transform import encode
+from data_prep.table_transform import rows_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some rows of a log.
+
+    Attributes:
+        log: The columns of the log that were asked for, of all rows.
+        known: Which rows are of a domain that the folder has: a mask.
+        columns: Of these rows each feature by name, and `"domain"`.
+    """
+
+    log: dict[str, pa.Array]
+    known: np.ndarray
+    columns: dict[str, Column]
+
+
+def encoded(log: Log, like: Like, kept: Sequence[str]) -> Iterator[Rows]:
+    """Encodes all rows of a log, in their order.
+
+    Args:
+        log: The log.
+        like: The folder whose columns, ids and domains they get.
+        kept: Columns of the log to give back as they are.
+
+    Raises:
+        PreparationError: The log hasn't these columns, or can't be read.
+    """
+    columns = like.columns
+    names = [columns.domain, *columns.names]
+    log.check_columns([*names, *kept])
+    # How many rows there are matters to writers alone.
+    fitted = like.fitted(rows=0)
+    cells = Categories(columns.strings)
+    rows = chunk_rows(map(len, fitted.vocabularies.values()))
+    found = False
+    for chunk in log.chunks([*names, *kept], "Scoring", rows):
+        found = True
+        domain = _domains(chunk, like, cells)
+        features = encode(chunk, columns, cells, fitted)
+        like.check(cells)
+        known = domain >= 0
+        yield Rows(
+            {name: table_cells.text(chunk, name) for name in kept},
+            known,
+            rows_of({**features, DOMAIN: domain}, known),
+        )
+    if not found:
+        raise PreparationError(f"{log.pattern} holds no rows.")
+
+
+def _domains(chunk: Chunk, like: Like, cells: Categories) -> np.ndarray:
+    """The index of each row's domain; -1 where the folder has none such."""
+    coded = cells.domain(chunk, like.columns.domain)
+    # A schema has names, which of integers are their digits.
+    names = Coded(coded.indices, coded.values.cast(pa.string()))
+    return names.find(pa.array(like.domains, pa.string()))

@@ -1,0 +1,297 @@
+"""Every row of a log gets the score that its prepared row would get."""
+
+import json
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep import table
+from data_prep import table_files
+from experiments import binary
+from experiments import score
+from mlora_tf import build_model
+from mlora_tf import data
+from mlora_tf.predictor import Predictor
+from tests import own_flags
+
+ROWS = 240
+
+
+def log_of(count=ROWS, seed=0, domains=("corner", "mall", "market")):
+    """A log whose rows have numbers of their own, and missing cells."""
+    rng = np.random.default_rng(seed)
+    price = rng.normal(5, 1, count).round(3).tolist()
+    price[-1] = None
+    return pa.table(
+        {
+            "view": np.arange(count) + 1000,
+            "click": rng.integers(0, 2, count),
+            "shop": rng.choice(domains, count),
+            "item": rng.choice(["pen", "ink", "nib", "blot"], count),
+            "price": price,
+            "seen": rng.choice(["", "pen", "ink|pen", "nib|ink|pen"], count),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A prepared folder `data` and a run's folder, as far as it is needed."""
+    folder = tmp_path_factory.mktemp("score")
+    pq.write_table(log_of(), folder / "log.parquet")
+    config = folder / "columns.json"
+    config.write_text(
+        json.dumps(
+            {
+                "label": "click",
+                "domain": "shop",
+                "categorical": {"item": {}},
+                "numeric": {"price": {"missing": "fill"}},
+                "sequence": {"seen": {"max_length": 2, "target": "item"}},
+            }
+        )
+    )
+    table.prepare(folder / "log.parquet", folder / "data", config=config)
+    schema = data.load(folder / "data").schema
+    run = folder / "run"
+    run.mkdir()
+    model = build_model(schema, "deepfm", "mlora", hidden_units=(8,))
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            weight.assign(keras.random.normal(weight.shape, stddev=0.5, seed=1))
+    model.save(run / "model.keras")
+    (run / "schema.json").write_text(schema.to_json())
+    (run / "metrics.json").write_text("{}")
+    return folder
+
+
+def command(folder, log, output, *options):
+    arguments = [
+        f"--run={folder / 'run'}",
+        f"--like={folder / 'data'}",
+        f"--input={log}",
+        f"--output={output}",
+        *options,
+    ]
+    with (
+        own_flags.given(score.define_flags, *arguments),
+        binary.errors_in_one_line(),
+    ):
+        score.main()
+
+
+def expected(folder, log, tmp_path):
+    """Scores of a log's rows by their views, by way of a prepared folder."""
+    with_split = log.append_column("part", pa.array(["train"] * len(log)))
+    # Each split needs a row; one of a domain that is known.
+    more = log_of(2, seed=9, domains=("mall",))
+    more = more.append_column("part", pa.array(["valid", "test"]))
+    pq.write_table(
+        pa.concat_tables([with_split, more.cast(with_split.schema)]),
+        tmp_path / "expected.parquet",
+    )
+    table.prepare(
+        tmp_path / "expected.parquet",
+        tmp_path / "expected",
+        like=folder / "data",
+        split="given",
+        split_column="part",
+    )
+    rows = data.load(tmp_path / "expected").train
+    model = keras.models.load_model(folder / "run" / "model.keras")
+    return Predictor(model)(rows.inputs)
+
+
+@pytest.mark.parametrize("chunk", [None, 50])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_scores_are_those_of_the_prepared_rows(
+    folder, tmp_path, kind, chunk, monkeypatch, capsys
+):
+    if chunk:
+        monkeypatch.setattr(table_files, "CHUNK_ROWS", chunk)
+    log = log_of(seed=1)
+    unlabelled = log.drop_columns("click")
+    if kind == "csv":
+        path = tmp_path / "new.csv"
+        pa_csv.write_csv(unlabelled, path)
+    else:
+        path = tmp_path / "new.parquet"
+        pq.write_table(unlabelled, path, row_group_size=70)
+    output = tmp_path / "deep" / "scores.parquet"
+    command(folder, path, output, "--keep=view,shop")
+    found = pq.read_table(output)
+    assert found.column_names == ["view", "shop", "score"]
+    views = [str(one) for one in found["view"].to_pylist()]
+    assert views == [str(one) for one in log["view"].to_pylist()]
+    assert found["shop"].to_pylist() == log["shop"].to_pylist()
+    values = found["score"].to_numpy()
+    assert values.dtype == np.float32
+    assert len(np.unique(values)) > 10
+    np.testing.assert_allclose(
+        values, expected(folder, log, tmp_path), rtol=1e-6
+    )
+    assert f"{output} has {ROWS} rows (" in capsys.readouterr().out
+
+
+def test_a_row_of_a_new_domain_has_no_score(folder, tmp_path, capsys):
+    log = log_of(seed=2, domains=("mall", "airport"))
+    known = np.array(log["shop"]) == "mall"
+    assert set(known) == {True, False}
+    pq.write_table(log, tmp_path / "new.parquet")
+    for name in ("scores.parquet", "scores.csv"):
+        command(
+            folder, tmp_path / "new.parquet", tmp_path / name, "--keep=view"
+        )
+    found = pq.read_table(tmp_path / "scores.parquet")
+    assert found["view"].to_pylist() == log["view"].to_pylist()
+    np.testing.assert_array_equal(found["score"].is_valid().to_numpy(), known)
+    left = int((~known).sum())
+    said = capsys.readouterr().out
+    assert f"{left} of them without a score: {folder / 'data'} doesn't" in said
+    # Both files hold the same.
+    text = pa_csv.read_csv(tmp_path / "scores.csv")
+    assert text["view"].to_pylist() == found["view"].to_pylist()
+    np.testing.assert_allclose(
+        text["score"].to_numpy(), found["score"].to_numpy(), rtol=1e-6
+    )
+
+
+def test_all_rows_may_be_of_new_domains(folder, tmp_path):
+    pq.write_table(log_of(5, domains=("airport",)), tmp_path / "new.parquet")
+    command(folder, tmp_path / "new.parquet", tmp_path / "s.parquet")
+    assert pq.read_table(tmp_path / "s.parquet")["score"].null_count == 5
+
+
+def test_what_is_unknown_is_said(folder, tmp_path, caplog):
+    log = log_of(seed=3)
+    log = log.set_column(3, "item", pa.array(["gum"] * len(log)))
+    pq.write_table(log, tmp_path / "new.parquet")
+    command(folder, tmp_path / "new.parquet", tmp_path / "s.parquet")
+    assert "column 'item': 100.0% of the rows have a value that" in caplog.text
+
+
+def test_integer_domains_are_found_by_their_names(tmp_path, folder):
+    rng = np.random.default_rng(0)
+    log = pa.table(
+        {
+            "click": rng.integers(0, 2, 60),
+            "shop": rng.choice([3, 1, 20], 60),
+            "item": rng.choice(["pen", "ink"], 60),
+        }
+    )
+    pq.write_table(log, tmp_path / "log.parquet")
+    table.prepare(
+        tmp_path / "log.parquet",
+        tmp_path / "data",
+        label="click",
+        domain="shop",
+        categorical=["item"],
+    )
+    schema = data.load(tmp_path / "data").schema
+    run = tmp_path / "run"
+    run.mkdir()
+    build_model(schema, "mlp", "mlora", hidden_units=(4,)).save(
+        run / "model.keras"
+    )
+    (run / "schema.json").write_text(schema.to_json())
+    (run / "metrics.json").write_text("{}")
+    pa_csv.write_csv(
+        pa.table({"shop": [20, 4, 1], "item": ["pen", "pen", "ink"]}),
+        tmp_path / "new.csv",
+    )
+    command(tmp_path, tmp_path / "new.csv", tmp_path / "s.csv")
+    found = pa_csv.read_csv(tmp_path / "s.csv")
+    assert found["shop"].to_pylist() == [20, 4, 1]
+    assert found["score"].is_valid().to_pylist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "match"),
+    [
+        ((), "scores.json", "must end in .parquet or .csv"),
+        ((), ".", "is a folder: name a file"),
+        (("--keep=view,view",), "s.csv", "--keep=view,view: .* each once"),
+        (("--keep=score",), "s.csv", "none 'score', which the scores are"),
+        (("--keep=time",), "s.csv", "has no column 'time'; it has 'view'"),
+        ((), "new.parquet", "is the log: name another file"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_first(
+    folder, tmp_path, options, output, match
+):
+    pq.write_table(log_of(5), tmp_path / "new.parquet")
+    before = (tmp_path / "new.parquet").read_bytes()
+    with pytest.raises(SystemExit, match=match):
+        command(folder, tmp_path / "new.parquet", tmp_path / output, *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]
+    assert (tmp_path / "new.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_list_can_be_kept_where_it_has_a_place(folder, tmp_path, suffix):
+    lists = [["a"], [], ["b", "c"]]
+    log = log_of(3).append_column("tags", pa.array(lists))
+    pq.write_table(log, tmp_path / "new.parquet")
+    output = tmp_path / f"s.{suffix}"
+    output.write_text("of before")
+    if suffix == "parquet":
+        command(folder, tmp_path / "new.parquet", output, "--keep=tags")
+        assert pq.read_table(output)["tags"].to_pylist() == lists
+        return
+    with pytest.raises(SystemExit, match=r"can't hold .*or write \.parquet"):
+        command(folder, tmp_path / "new.parquet", output, "--keep=tags")
+    assert output.read_text() == "of before"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_mistake_in_the_log_leaves_the_file_of_before(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(table_files, "CHUNK_ROWS", 4)
+    lines = ["shop,item,price,seen", *["mall,pen,1.5,"] * 20, "mall,pen,dear,"]
+    (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
+    output = tmp_path / "s.csv"
+    output.write_text("of before")
+    with pytest.raises(SystemExit, match="line 22: column 'price' must be"):
+        command(folder, tmp_path / "new.csv", output)
+    assert output.read_text() == "of before"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_log_without_rows_is_refused(folder, tmp_path):
+    (tmp_path / "new.csv").write_text("shop,item,price,seen\n")
+    with pytest.raises(SystemExit, match="holds no rows"):
+        command(folder, tmp_path / "new.csv", tmp_path / "s.csv")
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_another_folder_than_the_runs_is_refused(folder, tmp_path):
+    pq.write_table(log_of(seed=5), tmp_path / "new.parquet")
+    table.prepare(
+        tmp_path / "new.parquet",
+        tmp_path / "data",
+        label="click",
+        domain="shop",
+        categorical=["item"],
+    )
+    (tmp_path / "run").symlink_to(folder / "run")
+    with pytest.raises(SystemExit, match="its features aren't item, price"):
+        command(tmp_path, tmp_path / "new.parquet", tmp_path / "s.csv")
+
+
+def test_files_of_a_log_may_differ_in_width(folder, tmp_path):
+    (tmp_path / "new").mkdir()
+    for name, kind in (("a", pa.int64()), ("b", pa.int32())):
+        log = log_of(4)
+        view = log["view"].cast(kind)
+        pq.write_table(
+            log.set_column(0, "view", view),
+            tmp_path / "new" / f"{name}.parquet",
+        )
+    command(folder, tmp_path / "new", tmp_path / "s.parquet", "--keep=view")
+    found = pq.read_table(tmp_path / "s.parquet")
+    assert found["view"].to_pylist() == [1000, 1001, 1002, 1003] * 2
