@@ -34,14 +34,23 @@ from mlora_tf.backbones import BACKBONES
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
     """All rows on a data set."""
-    return [
-        *(
-            arm
-            for backbone in BACKBONES
-            for arm in backbone_arms(data, preset, backbone)
-        ),
-        *star_arms(data, preset),
+    models = [
+        *(backbone_arms(data, preset, backbone) for backbone in BACKBONES),
+        star_arms(data, preset),
     ]
+    return [arm for one in models for arm in (*one, *choice(one))]
+
+
+def choice(arms: Sequence[Arm]) -> list[Arm]:
+    """What validation chooses of a model's two schedules, if it has two.
+
+    In two phases with `tuned` the adapters are the base where nothing of them
+    is better, so that the base is among what there is to choose from.
+    """
+    schedules = [arm for arm in arms if arm.rival]
+    if len(schedules) < 2:
+        return []
+    return [Arm.chosen("+ MLoRA, chosen", schedules)]
 
 
 def backbone_arms(data: DataSet, preset: str, backbone: str) -> list[Arm]:
@@ -124,7 +133,8 @@ STUDY = Study(
     "Base and base + MLoRA share their first weights, order of batches, "
     "early stopping and budget; the base of two phases is the base that is "
     "reported. STAR + MLoRA has adapters beside STAR's networks of each "
-    "domain.",
+    "domain. Chosen is, run by run, the schedule with the better WAUC in "
+    "validation.",
     arms,
     table=table,
 )

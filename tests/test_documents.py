@@ -61,6 +61,18 @@ def test_readmes_results_are_a_whole_table_and_its_command():
         assert f"python -m experiments.{name.removesuffix('.md')} " in results
 
 
+def test_what_validation_chooses_has_not_lost_yet():
+    # README says so; the finest cell of its table is 0.01.
+    rows = json.loads((RESULTS / "mlora_table2.json").read_text())["rows"]
+    chosen = [row for row in rows if row["arm"] == "+ MLoRA, chosen"]
+    assert {row["data"] for row in chosen} == {"ml1m-gender", "amazon-6"}
+    for row in chosen:
+        gain = np.mean(row["wauc_gain"])
+        assert gain >= -0.02, row["group"]
+        if row["data"] == "amazon-6" and row["group"] == "mlp":
+            assert f"+{gain:.2f} WAUC on six categories" in read("README.md")
+
+
 def test_readmes_pages_and_pictures_are_there():
     for name in ["README.md", "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):

@@ -32,6 +32,9 @@ class Arm:
         paper: The paper's own number, in percent, if it has one.
         same: A recipe whose last phase is that phase to the last bit, if there
             is one: where the log has only its run, that one counts.
+        among: Arms of which it is, seed by seed, the one with the best WAUC in
+            validation; it has no run of its own then, and `recipe` is the
+            first one's.
     """
 
     data: DataSet
@@ -42,10 +45,19 @@ class Arm:
     phase: int = -1
     paper: float | None = None
     same: Recipe | None = None
+    among: tuple["Arm", ...] = ()
 
-    def runs(self, seeds: int) -> list[Run]:
-        """Its runs, one a seed."""
-        return [self.run(seed) for seed in range(seeds)]
+    @classmethod
+    def chosen(cls, name: str, among: Sequence["Arm"]) -> "Arm":
+        """What validation chooses of some arms with the same rival."""
+        first = among[0]
+        return dataclasses.replace(
+            first, name=name, among=tuple(among), phase=-1, same=None
+        )
+
+    def runs(self, seed: int) -> list[Run]:
+        """The runs that it needs with a seed."""
+        return [arm.run(seed) for arm in self.among or (self,)]
 
     def run(self, seed: int) -> Run:
         """Its run of a seed."""
@@ -53,6 +65,12 @@ class Arm:
 
     def find(self, log: RunLog, seed: int) -> "Found | None":
         """What the log has of it with a seed, if anything."""
+        if self.among:
+            each = [arm.find(log, seed) for arm in self.among]
+            there = [found for found in each if found is not None]
+            if len(there) < len(each):
+                return None
+            return max(there, key=Found.valid_wauc)
         run = self.run(seed)
         if run in log:
             return Found(run, log[run], self.phase)
@@ -76,6 +94,11 @@ class Found:
     run: Run
     row: dict[str, Any]
     phase: int
+
+    def valid_wauc(self) -> float:
+        """Its WAUC on the validation split."""
+        wauc: float = self.row["phases"][self.phase]["valid"]["wauc"]
+        return wauc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +154,11 @@ class Result:
             "paper": arm.paper,
             "backbone": arm.recipe.backbone,
             "tower": arm.recipe.tower,
-            "recipe": arm.run(0).label,
+            "recipe": (
+                f"the best in validation of {_names(arm.among)}"
+                if arm.among
+                else arm.run(0).label
+            ),
             "runs": list(self.keys),
             "seeds": len(self.phases),
             "seconds": round(statistics.mean(self.seconds), 1),
@@ -203,6 +230,10 @@ def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
         tuple(one.row["seconds"] for one in found),
         frozenset(one.row["provenance"]["commit"] for one in found),
     )
+
+
+def _names(arms: Iterable[Arm]) -> str:
+    return ", ".join(repr(arm.name) for arm in arms)
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

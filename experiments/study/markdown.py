@@ -52,19 +52,21 @@ def gain_table(
 
     Args:
         found: The arms' results.
-        metrics: What is gained; the first one is what the paper prints.
+        metrics: What is gained. The first one is what the paper prints; of the
+            others the last arm's gain alone is shown.
     """
     named = [one.arm.name for one in found if one.arm.rival]
     names = list(dict.fromkeys(named))
     of_paper = any(one.arm.paper is not None for one in found)
     main, *others = metrics
+    columns = [(main, name) for name in names]
+    more = [(metric, name) for metric in others for name in names[-1:]]
     heading = ["data", "model", "seeds", f"{HEADINGS[main]} of the base"]
-    heading += ["paper's"] * of_paper + [f"gain: {name}" for name in names]
+    heading += ["paper's"] * of_paper
+    heading += [f"gain, {_brief(name)}" for _, name in columns]
     heading += ["paper's gain"] * of_paper
     heading += [
-        f"{HEADINGS[metric]} gain: {name}"
-        for metric in others
-        for name in names
+        f"{HEADINGS[metric]} gain, {_brief(name)}" for metric, name in more
     ]
     lines = [row(*heading), "|---" * len(heading) + "|"]
     for rival in found:
@@ -77,13 +79,14 @@ def gain_table(
         cells = [*place, measured(rival, main)]
         if of_paper:
             cells.append(_number(rival.arm.paper))
-        cells += [_gain_cell(arms.get(name), rival, main) for name in names]
+        cells += [
+            _gain_cell(arms.get(name), rival, metric)
+            for metric, name in columns
+        ]
         if of_paper:
             cells.append(_paper_gain(arms.values(), rival))
         cells += [
-            _gain_cell(arms.get(name), rival, metric)
-            for metric in others
-            for name in names
+            _gain_cell(arms.get(name), rival, metric) for metric, name in more
         ]
         lines.append(row(*cells))
     return "\n".join(lines)
@@ -154,6 +157,11 @@ def row(*cells: str) -> str:
 def _marked(found: Comparison, digits: int = 2) -> str:
     text = found.gain.text(sign=True, digits=digits)
     return f"**{text}**" if found.significant else text
+
+
+def _brief(name: str) -> str:
+    """An arm's name beside others that have adapters too."""
+    return name.removeprefix("+ MLoRA, ")
 
 
 def _gain_cell(one: Result | None, rival: Result, metric: str) -> str:

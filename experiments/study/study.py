@@ -131,9 +131,10 @@ class Study:
         arms = [arm for arm in arms if arm.group in models]
         # Seed by seed, so that a part of it is a table already.
         wanted = [
-            arm.runs(values.seeds)[seed]
+            run
             for seed in range(values.seeds)
             for arm in arms
+            for run in arm.runs(seed)
         ]
         if values.dry_run:
             self._say(log, trainer.missing(log, wanted), values.jobs)

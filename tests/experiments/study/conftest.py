@@ -48,7 +48,9 @@ def fake_log():
     def make(path, arms, seeds):
         log = RunLog(path)
         for number, arm in enumerate(arms):
-            for seed, run in enumerate(arm.runs(seeds)):
+            # What is chosen among others has no run of its own.
+            for seed in range(0 if arm.among else seeds):
+                run = arm.run(seed)
                 if run in log:
                     continue
                 # Seeds differ more than arms do, and gains by seed a little.

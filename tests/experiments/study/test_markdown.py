@@ -45,7 +45,7 @@ def lines(found):
 def test_a_line_for_each_model_with_each_arms_gain():
     found = [
         result("mlp", "base", 0.80, 0.81, 0.80, paper=80.0),
-        result("mlp", "two", 0.80, 0.81, 0.80, paper=80.5),
+        result("mlp", "+ MLoRA, two phases", 0.80, 0.81, 0.80, paper=80.5),
         result("mlp", "one", 0.81, 0.8201, 0.8099, paper=80.5, macro=0.51),
         result("dcn", "base", 0.70, paper=71.0),
         result("dcn", "one", 0.69, paper=70.5, macro=0.49),
@@ -53,18 +53,18 @@ def test_a_line_for_each_model_with_each_arms_gain():
     heading, mlp, dcn = lines(found)
     assert heading == [
         *("data", "model", "seeds", "WAUC of the base", "paper's"),
-        *("gain: two", "gain: one", "paper's gain"),
-        *("macro AUC gain: two", "macro AUC gain: one"),
+        *("gain, two phases", "gain, one", "paper's gain"),
+        "macro AUC gain, one",
     ]
     assert mlp == [
         *("some", "mlp", "3", "80.33 ± 0.58", "80.00"),
         *("+0.00 ± 0.00", "**+1.00 ± 0.01** (p <.001)", "+0.50"),
-        *("+0.00 ± 0.00", "**+1.00 ± 0.00** (p <.001)"),
+        "**+1.00 ± 0.00** (p <.001)",
     ]
     # An arm that isn't there leaves its cell empty; one seed has no p.
     assert dcn == [
         *("some", "dcn", "1", "70.00 [69.00, 71.00]", "71.00"),
-        *("", "-1.00", "-0.50", "", "-1.00"),
+        *("", "-1.00", "-0.50", "-1.00"),
     ]
 
 

@@ -109,7 +109,7 @@ def test_runs_are_those_that_are_trained_alone(trained, prepared):
     log = RunLog(trained / "results" / "runs.jsonl")
     both, _, joint = small_arms(prepared, "tuned")
     base = Arm(prepared, "mlp", "alone", Recipe(tower="shared", **SMALL))
-    wanted = [joint.runs(2)[1], base.runs(1)[0]]
+    wanted = [joint.run(1), base.run(0)]
     other = RunLog(trained / "other.jsonl")
     trainer.train(
         other,
@@ -121,7 +121,7 @@ def test_runs_are_those_that_are_trained_alone(trained, prepared):
     again, alone = (other[run]["phases"] for run in wanted)
     assert timeless(again) == timeless(log[wanted[0]]["phases"])
     # The base of two phases is the base alone, to the last bit.
-    pretrain = timeless(log[both.runs(1)[0]]["phases"])[0]
+    pretrain = timeless(log[both.run(0)]["phases"])[0]
     assert {**pretrain, "phase": "joint"} == timeless(alone)[0]
 
 
@@ -191,7 +191,8 @@ def test_each_tables_rows_can_be_built(name, preset, prepared):
     # What differs has a run of its own, but for the two phases of one.
     by_key = {}
     for arm in arms:
-        by_key.setdefault(arm.runs(1)[0].key, []).append(arm)
+        if not arm.among:
+            by_key.setdefault(arm.run(0).key, []).append(arm)
     for sharing in by_key.values():
         assert len({arm.phase for arm in sharing}) == len(sharing)
 
@@ -266,13 +267,72 @@ def test_a_run_that_is_the_same_counts_where_its_own_is_missing(
     assert (base.phase, base.recipe.schedule) == (0, "two_phase")
     same = dataclasses.replace(base, same=alone.recipe)
     (found,) = results(log, [same])
-    assert found.keys == tuple(run.key for run in alone.runs(2))
+    assert found.keys == tuple(alone.run(seed).key for seed in range(2))
     assert [phase["phase"] for phase in found.phases] == ["joint"] * 2
     # Its own run comes first.
     fake_log(log.path, [both], seeds=1)
     (found,) = results(RunLog(log.path), [same])
     assert found.keys == (both.run(0).key, alone.run(1).key)
     assert [phase["phase"] for phase in found.phases] == ["pretrain", "joint"]
+
+
+def test_validation_chooses_among_arms_run_by_run(prepared, tmp_path):
+    base, both, joint = small_arms(prepared, "tuned")
+    chosen = Arm.chosen("chosen", [both, joint])
+    log = RunLog(tmp_path / "runs.jsonl")
+
+    def add(arm, seed, *waucs):
+        """A run whose test WAUCs say nothing of those in validation."""
+        run = arm.run(seed)
+        phases = [
+            {
+                "phase": name,
+                "parameters": 9,
+                "domain_parameters": 3,
+                "best_epoch": 1,
+                "valid": {"wauc": valid, "macro_auc": valid},
+                "test": {
+                    "wauc": 1 - valid,
+                    "macro_auc": 1 - valid,
+                    "auc": None,
+                    "user_auc": None,
+                    "logloss": 0.5,
+                    "intervals": {"wauc": None},
+                },
+            }
+            for name, valid in zip(
+                ("pretrain", "adapters")[-len(waucs) :], waucs, strict=True
+            )
+        ]
+        log.append(
+            {
+                "data": "some",
+                "fingerprint": run.data.fingerprint,
+                "recipe": run.recipe.to_dict(),
+                "provenance": {"commit": "abc"},
+                "seconds": 1.0,
+                "phases": phases,
+            }
+        )
+
+    add(both, 0, 0.70, 0.72)
+    add(joint, 0, 0.71)
+    add(both, 1, 0.70, 0.71)
+    add(joint, 1, 0.73)
+    add(both, 2, 0.70, 0.71)
+    assert chosen.find(log, 2) is None  # one of them has no third seed
+    found = results(log, [base, both, joint, chosen])
+    assert [len(one.phases) for one in found] == [2] * 4
+    assert found[-1].valid("wauc") == pytest.approx([72, 73])
+    assert found[-1].test("wauc") == pytest.approx([28, 27])
+    assert found[-1].keys == (both.run(0).key, joint.run(1).key)
+    row = found[-1].to_dict(found[0])
+    assert row["recipe"] == ("the best in validation of 'two phases', 'joint'")
+    assert row["wauc_gain"] == pytest.approx([-2.0, -3.0])
+    assert [run.key for run in chosen.runs(1)] == [
+        both.run(1).key,
+        joint.run(1).key,
+    ]
 
 
 def test_an_arm_without_its_rival_is_not_shown(prepared, tmp_path, fake_log):
@@ -302,7 +362,7 @@ def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
     ):
         trainer.train(
             log,
-            arm.runs(1),
+            arm.runs(0),
             tmp_path / "runs",
             jobs=1,
             console=trainer.Console(quiet=True),
