@@ -86,7 +86,12 @@ def read_header(file: File) -> list[str]:
             f"{file.path} is empty, or has no line of column names; "
             "fetch it again."
         )
-    return next(csv.reader([text]))
+    try:
+        return next(csv.reader([text]))
+    except csv.Error as error:
+        raise file.error(
+            1, f"the names of the columns can't be read ({error})"
+        ) from None
 
 
 def check_columns(

@@ -96,7 +96,8 @@ def check_sizes(sizes: Sequence[int] | np.ndarray) -> None:
     for name, size in zip(SPLITS, sizes, strict=True):
         if not size:
             raise PreparationError(
-                f"no row is left for the {name} split; prepare a larger log."
+                f"no row is left for the {name} split; prepare a larger log "
+                "than that of --raw or --input."
             )
 
 

@@ -137,7 +137,7 @@ class Categories:
     def _coded(
         self, chunk: Chunk, name: str, cells: pa.Array, row_of: RowOf
     ) -> Coded:
-        indices, values = table_cells.coded(chunk, name, cells)
+        indices, values = table_cells.coded(chunk, name, cells, row_of)
         csv = pa.types.is_binary(values.type)
         if csv:
             values = _decoded(chunk, name, Coded(indices, values), row_of)

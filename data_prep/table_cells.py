@@ -126,12 +126,25 @@ def text(chunk: Chunk, name: str) -> pa.Array:
     """Reads a csv column as text; a column with a type stays as it is."""
     cells = chunk.columns[name]
     if not pa.types.is_binary(cells.type):
+        if (row := _not_utf8(cells)) is not None:
+            raise chunk.error(row, name, ENCODING)
         return cells
     try:
         return cells.cast(pa.string())
     except pa.ArrowInvalid:
         row = first_failing(cells, lambda part: part.cast(pa.string()))
         raise chunk.error(row, name, ENCODING) from None
+
+
+def _not_utf8(cells: pa.Array) -> int | None:
+    """The first text of a column that is none; Parquet promises too much."""
+    if not pa.types.is_string(cells.type):
+        return None
+    try:
+        cells.validate(full=True)
+    except pa.ArrowInvalid:
+        return first_failing(cells, lambda part: part.validate(full=True))
+    return None
 
 
 def cast(
@@ -178,9 +191,19 @@ def number_hint(text: str) -> str:
 
 
 def coded(
-    chunk: Chunk, name: str, cells: pa.Array
+    chunk: Chunk,
+    name: str,
+    cells: pa.Array,
+    row_of: Callable[[int], int] = lambda cell: cell,
 ) -> tuple[np.ndarray, pa.Array]:
-    """Returns an index for each cell, -1 for an empty one, and the values."""
+    """Returns an index for each cell, -1 for an empty one, and the values.
+
+    Args:
+        chunk: The rows.
+        name: The column.
+        cells: Its cells, or those of all its lists.
+        row_of: Says in which row a cell is.
+    """
     if pa.types.is_null(cells.type):
         return np.full(len(cells), -1), pa.array([], pa.string())
     if not pa.types.is_dictionary(cells.type):
@@ -192,6 +215,9 @@ def coded(
     indices, values = indices.to_numpy(zero_copy_only=False), cells.dictionary
     if pa.types.is_large_string(values.type):
         values = values.cast(pa.string())
+    if (wrong := _not_utf8(values)) is not None:
+        row = row_of(int((indices == wrong).argmax()))
+        raise chunk.error(row, name, ENCODING)
     return without(indices, values.is_null()), values
 
 

@@ -105,7 +105,7 @@ def choose(
         for name in columns.domain_values:
             if name not in by_name:
                 raise PreparationError(
-                    f"domain_values: the log has no row with the domain "
+                    f"--domain_values: the log has no row with the domain "
                     f"{name!r}; leave it out."
                 )
         values = [by_name[name] for name in columns.domain_values]

@@ -56,68 +56,53 @@ def choice(arms: Sequence[Arm]) -> list[Arm]:
 def backbone_arms(data: DataSet, preset: str, backbone: str) -> list[Arm]:
     """A backbone's base and what adapters make of it."""
     printed = paper.table2(data, backbone).mlora
-    found = [base_arm(data, preset, backbone)]
+    joint = recipe(preset, data, backbone, "mlora", schedule="joint")
+    schedules = [("+ MLoRA, joint", joint)]
     if preset != "release":
         phases = two_phase(preset, data, backbone)
-        found.append(
+        schedules.append(("+ MLoRA, two phases", phases))
+    return [
+        base_arm(data, preset, backbone),
+        *(
             Arm(
-                *(data, backbone, "+ MLoRA, two phases", phases),
+                *(data, backbone, name, schedule),
                 rival="base",
                 paper=printed,
             )
-        )
-    joint = recipe(preset, data, backbone, "mlora", schedule="joint")
-    found.append(
-        Arm(
-            *(data, backbone, "+ MLoRA, joint", joint),
-            rival="base",
-            paper=printed,
-        )
-    )
-    return found
+            for name, schedule in schedules
+        ),
+    ]
 
 
 def base_arm(data: DataSet, preset: str, backbone: str) -> Arm:
-    """A backbone's base: but for `release`, the first of two phases."""
-    printed = paper.table2(data, backbone).base
-    if preset == "release":
-        base = recipe(preset, data, backbone, "shared")
-        return Arm(data, backbone, "base", base, paper=printed)
-    return Arm(
-        *(data, backbone, "base", two_phase(preset, data, backbone)),
-        phase=0,
-        paper=printed,
-        same=recipe(preset, data, backbone, "shared"),
+    """A backbone's base: where there are two phases, the first of them."""
+    base = (
+        recipe(preset, data, backbone, "shared")
+        if preset == "release"
+        else two_phase(preset, data, backbone)
     )
+    printed = paper.table2(data, backbone).base
+    return Arm(data, backbone, "base", base, phase=0, paper=printed)
 
 
 def star_arms(data: DataSet, preset: str) -> list[Arm]:
-    """STAR's tower on the MLP, and what adapters make of it."""
+    """STAR's tower on the MLP, and adapters beside its own networks."""
     printed = paper.table2(data, "star")
     base = recipe(preset, data, "mlp", "star")
-    arms = [Arm(data, "star", "base", base, paper=printed.base)]
+    joint = dataclasses.replace(base, tower_options={"mlora": "parallel"})
+    schedules = [("+ MLoRA, joint", joint)]
     if preset != "release":
-        phases = star_two_phase(preset, data)
-        arms = [
+        base = star_two_phase(preset, data)
+        schedules.append(("+ MLoRA, two phases", base))
+    return [
+        Arm(data, "star", "base", base, phase=0, paper=printed.base),
+        *(
             Arm(
-                *(data, "star", "base", phases),
-                phase=0,
-                paper=printed.base,
-                same=base,
-            ),
-            Arm(
-                *(data, "star", "+ MLoRA, two phases", phases),
+                *(data, "star", name, schedule),
                 rival="base",
                 paper=printed.mlora,
-            ),
-        ]
-    beside = dataclasses.replace(base, tower_options={"mlora": "parallel"})
-    return [
-        *arms,
-        Arm(
-            *(data, "star", "+ MLoRA, joint", beside),
-            rival="base",
-            paper=printed.mlora,
+            )
+            for name, schedule in schedules
         ),
     ]
 

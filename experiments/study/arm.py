@@ -28,10 +28,9 @@ class Arm:
         rival: Name of the arm of its group that its gain is over; None if
             others' gains are over it.
         phase: Which of the run's phases it is: -1 is the last. The first one
-            of a run in two phases is its base.
+            of a run in two phases, 0, is its base: any run that has trained
+            the same one counts, alone or with other adapters after it.
         paper: The paper's own number, in percent, if it has one.
-        same: A recipe whose last phase is that phase to the last bit, if there
-            is one: where the log has only its run, that one counts.
         among: Arms of which it is, seed by seed, the one with the best WAUC in
             validation; it has no run of its own then, and `recipe` is the
             first one's.
@@ -44,7 +43,6 @@ class Arm:
     rival: str | None = None
     phase: int = -1
     paper: float | None = None
-    same: Recipe | None = None
     among: tuple["Arm", ...] = ()
 
     @classmethod
@@ -52,7 +50,7 @@ class Arm:
         """What validation chooses of some arms with the same rival."""
         first = among[0]
         return dataclasses.replace(
-            first, name=name, among=tuple(among), phase=-1, same=None
+            first, name=name, among=tuple(among), phase=-1
         )
 
     def runs(self, seed: int) -> list[Run]:
@@ -73,12 +71,11 @@ class Arm:
             return max(there, key=Found.valid_wauc)
         run = self.run(seed)
         if run in log:
-            return Found(run, log[run], self.phase)
-        if self.same is not None:
-            run = Run(self.data, dataclasses.replace(self.same, seed=seed))
-            if run in log:
-                return Found(run, log[run], -1)
-        return None
+            return Found(run.key, log[run], self.phase)
+        other = log.with_base(run) if self.phase == 0 else None
+        if other is None:
+            return None
+        return Found(other, log.rows[other], 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +83,12 @@ class Found:
     """A run in the log.
 
     Attributes:
-        run: The run.
+        key: The run's.
         row: Its row in the log.
         phase: Which of its phases an arm is.
     """
 
-    run: Run
+    key: str
     row: dict[str, Any]
     phase: int
 
@@ -226,7 +223,7 @@ def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
     return Result(
         arm,
         tuple(one.row["phases"][one.phase] for one in found),
-        tuple(one.run.key for one in found),
+        tuple(one.key for one in found),
         tuple(one.row["seconds"] for one in found),
         frozenset(one.row["provenance"]["commit"] for one in found),
     )

@@ -8,8 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.study.data_set import DataSet
+from mlora_tf.recipes import DEFAULTS
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import changes
+
+_OF_ADAPTERS = (
+    *("schedule", "control", "tower_options", "stop_by_domain"),
+    *("temperature", "max_adapter_params", "rank_power", "lora_bias"),
+)
+"""Fields that a base doesn't read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +63,32 @@ def key(fingerprint: str, recipe: Mapping[str, Any]) -> str:
     content = {"data": fingerprint, "recipe": changes(recipe)}
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def base_key(fingerprint: str, recipe: Mapping[str, Any]) -> str | None:
+    """The key of the base that a run trains by itself, to the last bit.
+
+    It is what the first of two phases trains, or a run without adapters: two
+    runs with the same key of this kind have the same base, whatever the
+    adapters on it are.
+
+    Returns:
+        The key; None if nothing of the run is trained without adapters, or on
+        a part of the rows alone.
+    """
+    if not set(recipe) <= set(DEFAULTS):  # a later version's
+        return None
+    whole = Recipe(**{**DEFAULTS, **recipe})
+    if whole.fresh_fraction:
+        return None
+    if whole.schedule == "two_phase":
+        tower = whole.base_tower
+    elif whole.tower in ("shared", "star") and not whole.tower_options:
+        tower = whole.tower
+    else:
+        return None
+    unset = {name: DEFAULTS[name] for name in _OF_ADAPTERS}
+    return key(fingerprint, {**whole.to_dict(), **unset, "tower": tower})
 
 
 def _short(value: Any) -> str:

@@ -7,6 +7,7 @@ from experiments.runs import RunError
 from experiments.study import lines
 from experiments.study import run
 from experiments.study.run import Run
+from mlora_tf.recipes import RecipeError
 
 Row = dict[str, Any]
 
@@ -29,13 +30,15 @@ class RunLog:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         self.rows: dict[str, Row] = {}
+        self._bases: dict[str, str] = {}
         for number, row in enumerate(lines.read(path), start=1):
             try:
-                key = run.key(row["fingerprint"], row["recipe"])
-                row["phases"][-1]["test"]["wauc"]
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
+                self._add(row)
+            except (
+                *(KeyError, TypeError, IndexError, AttributeError),
+                RecipeError,
+            ) as error:
                 raise lines.damaged(path, number, error) from None
-            self.rows[key] = row
 
     def __contains__(self, wanted: Run) -> bool:
         return wanted.key in self.rows
@@ -49,7 +52,21 @@ class RunLog:
                 "the command of its table."
             ) from None
 
+    def with_base(self, wanted: Run) -> str | None:
+        """The key of a run whose first phase is the base of the wanted one."""
+        key = run.base_key(wanted.data.fingerprint, wanted.recipe.to_dict())
+        return None if key is None else self._bases.get(key)
+
     def append(self, row: Row) -> None:
         """Adds a run; once this returns, a crash doesn't lose it."""
         lines.append(self.path, row)
-        self.rows[run.key(row["fingerprint"], row["recipe"])] = row
+        self._add(row)
+
+    def _add(self, row: Row) -> None:
+        """Takes a row up, under its own key and its base's."""
+        place = row["fingerprint"], row["recipe"]
+        key, base = run.key(*place), run.base_key(*place)
+        row["phases"][-1]["test"]["wauc"]
+        self.rows[key] = row
+        if base is not None:
+            self._bases.setdefault(base, key)

@@ -134,6 +134,7 @@ class Study:
             run
             for seed in range(values.seeds)
             for arm in arms
+            if arm.find(log, seed) is None
             for run in arm.runs(seed)
         ]
         if values.dry_run:

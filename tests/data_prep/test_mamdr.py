@@ -486,6 +486,10 @@ def test_files_of_one_folder_that_differ_in_domain(tmp_path):
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
+        (
+            "uid,pid\rdomain,label",
+            "the names of the columns can't be read (new",
+        ),
         ("uid,pid,label", "and 'domain' is missing"),
         ("uid,pid,domain,click", "and 'label' is missing"),
         (f"{HEADER},time", "and 'time' is one too many"),

@@ -258,6 +258,32 @@ def test_too_many_or_too_few_cells(line, count, name, tmp_path):
     )
 
 
+def not_text(values, row):
+    """Bytes that Parquet says are text, and one cell of which isn't."""
+    cells = [str(value).encode() for value in values]
+    cells[row] = b"\xff\xfe"
+    return pa.array(cells, pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize("column", ["shop", "item", "click", "part", "history"])
+def test_what_parquet_calls_text_and_is_none(column, tmp_path):
+    values = arrow()[column].to_pylist()
+    path = parquet_of(tmp_path, column, not_text(values, 20))
+    message = refused(path, split="given", split_column="part")
+    assert message.startswith(
+        f"{path}, row 21: column {column!r} isn't UTF-8; save the file in UTF-8"
+    )
+
+
+def test_a_list_whose_text_is_none(tmp_path):
+    items = not_text(range(120), 41)
+    lists = pa.ListArray.from_arrays(pa.array(range(0, 121, 2)), items)
+    path = parquet_of(tmp_path, "history", lists)
+    assert refused(path).startswith(
+        f"{path}, row 21: column 'history' isn't UTF-8; save the file in UTF-8"
+    )
+
+
 @pytest.mark.parametrize(
     ("delimiter", "name"),
     [(";", "log.csv"), ("\t", "log.csv"), (",", "log.tsv")],

@@ -170,8 +170,8 @@ def test_a_browser_draws_all_rows(written):
     content = json.loads((written / "mlora_table2.json").read_text())
     heading, *lines = found.tables[0]
     assert heading[:6] == ["data", "model", "arm", "seeds", "WAUC", "gain"]
-    assert len(lines) == len(content["rows"]) == 12
-    assert lines[6][0] == "three <shops>"
+    assert len(lines) == len(content["rows"]) == 16
+    assert lines[8][0] == "three <shops>"
     first = content["rows"][1]
     mean = sum(first["wauc"]) / 3
     assert lines[1][4].startswith(f"{mean:.2f} ± ")

@@ -257,23 +257,70 @@ def test_rivals_are_read_with_as_many_seeds(prepared, tmp_path, fake_log):
     fake_log(tmp_path / "runs.jsonl", [one], seeds=1)
 
 
-def test_a_run_that_is_the_same_counts_where_its_own_is_missing(
+def test_any_run_that_has_trained_a_base_counts_as_its(
     prepared, tmp_path, fake_log
 ):
     base, both, joint = small_arms(prepared, "tuned")
     alone = Arm(prepared, "mlp", "alone", Recipe(tower="shared", **SMALL))
     log = fake_log(tmp_path / "runs.jsonl", [alone, joint], seeds=2)
-    assert SMALL_STUDY.write(log, "tuned") is None
-    assert (base.phase, base.recipe.schedule) == (0, "two_phase")
-    same = dataclasses.replace(base, same=alone.recipe)
-    (found,) = results(log, [same])
-    assert found.keys == tuple(alone.run(seed).key for seed in range(2))
+    (found,) = results(log, [base])
+    assert found.keys == (alone.run(0).key, alone.run(1).key)
     assert [phase["phase"] for phase in found.phases] == ["joint"] * 2
     # Its own run comes first.
     fake_log(log.path, [both], seeds=1)
-    (found,) = results(RunLog(log.path), [same])
+    (found,) = results(RunLog(log.path), [base])
     assert found.keys == (both.run(0).key, alone.run(1).key)
     assert [phase["phase"] for phase in found.phases] == ["pretrain", "joint"]
+
+
+def test_a_base_below_other_adapters_counts_and_is_not_trained_again(
+    prepared, tmp_path, fake_log, monkeypatch
+):
+    base, both, joint = small_arms(prepared, "tuned")
+    hotter = dataclasses.replace(
+        both.recipe, temperature=64, tower_options={"lora_dropout": 0.5}
+    )
+    other = dataclasses.replace(both, recipe=hotter)
+    log = fake_log(tmp_path / "results" / "runs.jsonl", [other], seeds=2)
+    (found,) = results(log, [base])
+    assert found.keys == (other.run(0).key, other.run(1).key)
+    assert [phase["phase"] for phase in found.phases] == ["pretrain"] * 2
+    assert both.find(log, 0) is None
+    wanted = []
+    monkeypatch.setattr(
+        trainer, "train", lambda log, runs, *_, **__: wanted.extend(runs)
+    )
+    study = Study("small", "Small", "Two.", lambda *_: [base, joint])
+    with own_flags.given(
+        study.define_flags, *flags_for(prepared, tmp_path, "--seeds=3")
+    ):
+        study.main()
+    assert [run.key for run in wanted] == [
+        joint.run(0).key,
+        joint.run(1).key,
+        both.run(2).key,
+        joint.run(2).key,
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropout": 0.1},
+        {"embedding_l2": 0.5},
+        {"fresh_fraction": 0.5},
+        {"tower": "star"},
+        {"tower": "star", "tower_options": {"mlora": "parallel"}},
+    ],
+)
+def test_another_base_does_not_count(prepared, tmp_path, fake_log, changes):
+    base, both, _ = small_arms(prepared, "tuned")
+    recipe = dataclasses.replace(both.recipe, **changes)
+    other = dataclasses.replace(both, recipe=recipe)
+    log = fake_log(tmp_path / "runs.jsonl", [other], seeds=1)
+    # STAR's own network, trained on the shared one, has that one for a base.
+    counts = changes == {"tower": "star"}
+    assert (base.find(log, 0) is not None) == counts
 
 
 def test_validation_chooses_among_arms_run_by_run(prepared, tmp_path):
