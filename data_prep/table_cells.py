@@ -25,8 +25,8 @@ _NOTHING = {"null", "none", "na", "n/a", "nil", "-", "?", "\\n"}
 _GROUPED = re.compile(r"-?[0-9]{1,3}([,' _\u00a0\u202f][0-9]{3})+([.][0-9]+)?")
 """A number whose thousands are parted."""
 
-_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
-"""A number with a decimal comma, once those above are out."""
+_COMMA = re.compile(r"-?([0-9]+|[0-9]{1,3}([.][0-9]{3})+),[0-9]+")
+"""A number with a decimal comma, its thousands maybe parted by points."""
 
 _BITS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
@@ -38,7 +38,7 @@ def numbers(chunk: Chunk, column: Numeric) -> np.ndarray:
         texts = text(chunk, name)
         texts = pc.if_else(pc.equal(texts, ""), None, texts)
         wide = cast(chunk, name, texts, pa.float64(), "a number", number_hint)
-    elif _is_number(cells.type):
+    elif _is_number(cells.type) or pa.types.is_null(cells.type):
         wide = cells.cast(pa.float64(), safe=False)
     else:
         raise wrong_type(chunk, name, "numbers")
@@ -183,10 +183,14 @@ def number_hint(text: str) -> str:
     """What to do about a cell that a person would take for a number."""
     if text.strip().casefold() in _NOTHING:
         return " Leave the cell empty, and choose --missing=fill."
-    if _GROUPED.fullmatch(text.strip()):
-        return f" Write {re.sub('[^0-9.-]', '', text)}."
-    if _COMMA.fullmatch(text.strip()):
-        return f" Write {text.strip().replace(',', '.')}."
+    text = text.strip()
+    advice = []
+    if _GROUPED.fullmatch(text):
+        advice.append(re.sub("[^0-9.-]", "", text))
+    if _COMMA.fullmatch(text):
+        advice.append(text.replace(".", "").replace(",", "."))
+    if advice:
+        return f" Write {', or '.join(advice)}, if that is what it means."
     return ""
 
 

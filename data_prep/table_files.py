@@ -223,9 +223,10 @@ def find(pattern: str | pathlib.Path) -> list[pathlib.Path]:
 
 def _other_delimiter(names: Sequence[str]) -> str:
     """What to do about a csv file that seems to have no commas."""
-    (name, *more) = names
+    if len(names) != 1:
+        return ""
     for delimiter in ";\t|":
-        if not more and delimiter in name:
+        if delimiter in names[0]:
             return (
                 f" If {delimiter!r} parts its cells, save it with commas, or "
                 "with tabs as .tsv."

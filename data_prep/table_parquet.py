@@ -18,6 +18,7 @@ class ParquetFile:
         path: Its name ends in `.parquet`.
 
     Attributes:
+        schema: Its columns' types.
         names: Names of its columns.
         size: Its bytes.
         group_rows: The rows of each of its row groups.
@@ -28,7 +29,8 @@ class ParquetFile:
         self.size = path.stat().st_size
         try:
             with pq.ParquetFile(path) as file:
-                self.names: list[str] = file.schema_arrow.names
+                self.schema: pa.Schema = file.schema_arrow
+                self.names: list[str] = self.schema.names
                 metadata = file.metadata
                 self.group_rows = tuple(
                     metadata.row_group(index).num_rows

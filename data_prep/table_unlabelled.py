@@ -17,8 +17,10 @@ from data_prep.layout import DOMAIN
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_categories import Coded
+from data_prep.table_csv import CsvFile
 from data_prep.table_files import Chunk
 from data_prep.table_files import Log
+from data_prep.table_files import LogFile
 from data_prep.table_job import chunk_rows
 from data_prep.table_like import Like
 from data_prep.table_transform import encode
@@ -53,7 +55,7 @@ def encoded(log: Log, like: Like, kept: Sequence[str]) -> Iterator[Rows]:
     """
     columns = like.columns
     names = [columns.domain, *columns.names]
-    log.check_columns([*names, *kept])
+    types = check_columns(log, like, kept)
     # How many rows there are matters to writers alone.
     fitted = like.fitted(rows=0)
     cells = Categories(columns.strings)
@@ -66,12 +68,55 @@ def encoded(log: Log, like: Like, kept: Sequence[str]) -> Iterator[Rows]:
         like.check(cells)
         known = domain >= 0
         yield Rows(
-            {name: table_cells.text(chunk, name) for name in kept},
+            {
+                name: table_cells.text(chunk, name).cast(kind)
+                for name, kind in types.items()
+            },
             known,
             rows_of({**features, DOMAIN: domain}, known),
         )
     if not found:
         raise PreparationError(f"{log.pattern} holds no rows.")
+
+
+def check_columns(
+    log: Log, like: Like, kept: Sequence[str]
+) -> dict[str, pa.DataType]:
+    """Checks that a log has all columns, before any row is read.
+
+    Args:
+        log: The log.
+        like: The folder whose columns it must have.
+        kept: More columns of it.
+
+    Returns:
+        The types of `kept`: those that hold what each of the files has.
+
+    Raises:
+        PreparationError: A column is missing, or its types don't go together.
+    """
+    columns = like.columns
+    log.check_columns([columns.domain, *columns.names, *kept])
+    types = {}
+    for name in kept:
+        fields = [_field(file, name) for file in log.files]
+        try:
+            both = pa.unify_schemas(fields, promote_options="permissive")
+        except pa.ArrowException:
+            found = sorted({str(one.field(name).type) for one in fields})
+            raise PreparationError(
+                f"{log.pattern}: the files' column {name!r} is "
+                f"{' here and '.join(found)} there; leave it out of --keep."
+            ) from None
+        types[name] = both.field(name).type
+    return types
+
+
+def _field(file: LogFile, name: str) -> pa.Schema:
+    """A column's type, as a schema of its own: csv has text alone."""
+    if isinstance(file, CsvFile):
+        return pa.schema([(name, pa.string())])
+    return pa.schema([(name, file.schema.field(name).type)])
 
 
 def _domains(chunk: Chunk, like: Like, cells: Categories) -> np.ndarray:

@@ -68,7 +68,10 @@ def main() -> None:
     schema = Schema.load(run / "schema.json")
     with progress.waiting(f"Reading {values['data']}"):
         log = data.load(values["data"])
-    finished_run.check_schema(log.schema, schema, values["data"], run)
+    finished_run.check_schema(
+        *(log.schema, schema, values["data"], run),
+        "Prepare it with data_prep.table --like=..., naming",
+    )
     try:
         model = finished_run.loaded(run / "model.keras")
     except (OSError, ValueError) as error:

@@ -47,7 +47,9 @@ def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
         )
 
 
-def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
+def check_schema(
+    found: Any, needed: Any, data: str, run: pathlib.Path, advice: str
+) -> None:
     """Raises unless a folder's ids mean what the run's do.
 
     Args:
@@ -55,6 +57,7 @@ def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
         needed: The run's.
         data: The prepared folder.
         run: The run's folder.
+        advice: What to do if they don't, before the folder is named.
 
     Raises:
         RunError: They don't; it says where they differ first.
@@ -76,9 +79,8 @@ def check_schema(found: Any, needed: Any, data: str, run: pathlib.Path) -> None:
         ] or ["the label"]
         what = f"{name!r} is another (its vocabulary, or its scale)"
     raise RunError(
-        f"{data} wasn't prepared for {run}: {what}. Prepare it with "
-        "data_prep.table --like=..., naming the folder that the run was "
-        f"trained on: --data in {run / 'README.md'}."
+        f"{data} wasn't prepared for {run}: {what}. {advice} the folder that "
+        f"the run was trained on: --data in {run / 'README.md'}."
     )
 
 

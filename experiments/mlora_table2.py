@@ -15,7 +15,6 @@ there. The one seed of MLP that has been trained so far has 81.75 (base) and
 81.85 and 82.46 on amazon-6, with the penalties that the search chose.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 from experiments import binary
@@ -26,7 +25,7 @@ from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import gain_table
 from experiments.study.recipes import recipe
-from experiments.study.recipes import star_two_phase
+from experiments.study.recipes import star_mlora
 from experiments.study.recipes import two_phase
 from experiments.study.study import Study
 from mlora_tf.backbones import BACKBONES
@@ -50,7 +49,8 @@ def choice(arms: Sequence[Arm]) -> list[Arm]:
     schedules = [arm for arm in arms if arm.rival]
     if len(schedules) < 2:
         return []
-    return [Arm.chosen("+ MLoRA, chosen", schedules)]
+    # Of two that are as good, the one that can be the base comes first.
+    return [Arm.chosen("+ MLoRA, chosen", schedules[::-1])]
 
 
 def backbone_arms(data: DataSet, preset: str, backbone: str) -> list[Arm]:
@@ -89,10 +89,9 @@ def star_arms(data: DataSet, preset: str) -> list[Arm]:
     """STAR's tower on the MLP, and adapters beside its own networks."""
     printed = paper.table2(data, "star")
     base = recipe(preset, data, "mlp", "star")
-    joint = dataclasses.replace(base, tower_options={"mlora": "parallel"})
-    schedules = [("+ MLoRA, joint", joint)]
+    schedules = [("+ MLoRA, joint", star_mlora(preset, data, "joint"))]
     if preset != "release":
-        base = star_two_phase(preset, data)
+        base = star_mlora(preset, data, "two_phase")
         schedules.append(("+ MLoRA, two phases", base))
     return [
         Arm(data, "star", "base", base, phase=0, paper=printed.base),

@@ -66,6 +66,7 @@ def main() -> None:
     from data_prep import progress
     from data_prep import table_like
     from data_prep.table_files import Log
+    from data_prep.table_unlabelled import check_columns
     from data_prep.table_unlabelled import encoded
     from experiments.runs import RunError
     from mlora_tf.predictor import Predictor
@@ -79,12 +80,16 @@ def main() -> None:
     like = table_like.read(values["like"])
     schema = Schema.load(run / "schema.json")
     finished_run.check_schema(
-        Schema.load(like.folder / "schema.json"), schema, values["like"], run
+        Schema.load(like.folder / "schema.json"),
+        *(schema, values["like"], run),
+        "Name as --like",
     )
     log = Log(values["input"])
     check_input(log, output)
     # Of scores alone, a line without one would be empty in csv.
-    rows = encoded(log, like, values["keep"] or [like.columns.domain])
+    kept = values["keep"] or [like.columns.domain]
+    check_columns(log, like, kept)
+    rows = encoded(log, like, kept)
     with progress.waiting("Reading the model"):
         try:
             predictor = Predictor(finished_run.loaded(run / "model.keras"))
@@ -191,17 +196,15 @@ def writing(
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.tmp")
     make = pq.ParquetWriter if path.suffix == ".parquet" else pa_csv.CSVWriter
-    writer = schema = None
+    writer = None
 
     def write(columns: dict[str, Any]) -> None:
-        nonlocal writer, schema
+        nonlocal writer
         table = pa.table(columns)
         try:
             if writer is None:
-                schema = table.schema
-                writer = make(aside, schema)
-            # Files of a log may have a column in 32 bits here and 64 there.
-            writer.write_table(table.cast(schema))
+                writer = make(aside, table.schema)
+            writer.write_table(table)
         except pa.ArrowException as error:
             reason = " ".join(str(error).split())
             raise RunError(

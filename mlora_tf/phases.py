@@ -115,7 +115,7 @@ def fit_phase(
         state,
         stopping,
         {
-            "recipe": recipe.changes(),
+            "recipe": recipe.to_dict(),
             "data": log.fingerprint,
             "reading": log.reading,
             # Streamed rows are dealt out to the workers.

@@ -18,8 +18,8 @@ FACTORS: dict[type[DomainLayer], tuple[str, str]] = {
     MLoRADense: ("lora_kernel_a", "lora_kernel_b"),
     StarDense: ("domain_kernel_a", "domain_kernel_b"),
 }
-"""By layer, its weights `A` and `B`, `(D, in, rank)` and `(D, rank, units)`.
-Add a layer of your own."""
+"""By kind of layer, its weights `A`, `(D, in, rank)`, and `B`,
+`(D, rank, units)`. Add a layer of your own."""
 
 
 def limit_ranks(model: keras.Model, shares: Mapping[str, float]) -> None:
@@ -30,7 +30,7 @@ def limit_ranks(model: keras.Model, shares: Mapping[str, float]) -> None:
     zero in both. There the gradient of each is a product with the other, so
     that no optimizer moves them, nor an L1 or L2 penalty. The weights keep
     their shapes, the layers their speed. A domain that is added later has the
-    whole rank.
+    whole rank, unless it starts as one that hasn't (`init_from`).
 
     Compile the model after it: an optimizer that has trained the model before
     has momentum left.
@@ -85,10 +85,12 @@ def _factors(
 ) -> Iterator[tuple[keras.Variable, keras.Variable]]:
     """`A` and `B` of each adapter that has a slice for each domain."""
     for layer in sliced_layers(model):
-        names = FACTORS.get(type(layer), ())
-        found = [getattr(layer, name, None) for name in names]
-        if found and found[0] is not None:
-            yield found[0], found[1]
+        for kind, names in FACTORS.items():
+            if not isinstance(layer, kind):
+                continue
+            a, b = (getattr(layer, name, None) for name in names)
+            if a is not None and b is not None:
+                yield a, b
 
 
 def _share(name: str, share: Any) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import numbers
 from collections.abc import Callable
 from collections.abc import Collection
@@ -98,6 +99,7 @@ def check_values(recipe: Recipe) -> None:
     # Not (x < 0), which NaN isn't either.
     for name in ("embedding_stddev", "embedding_l2", "rank_power"):
         check(name, "not be negative", lambda value: value >= 0)
+    check("rank_power", "be finite", math.isfinite)
     check("seed", "be in [0, 2**32)", lambda seed: 0 <= seed < 2**32)
     check(
         "hidden_units",

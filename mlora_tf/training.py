@@ -105,7 +105,7 @@ def train(
         joint_base = (recipe.schedule, recipe.tower) == ("joint", "shared")
         final = base if joint_base else build(log, recipe)
         if recipe.rank_power and recipe.tower != "shared":
-            limit_ranks(final, _rank_shares(log, recipe.rank_power))
+            _limit_ranks(final, log, recipe.rank_power)
 
     def fit(
         name: str,
@@ -217,8 +217,12 @@ def _extended(
     return base
 
 
-def _rank_shares(log: ClickLog, power: float) -> dict[str, float]:
-    """Each domain's share of the rank, by its training rows."""
+def _limit_ranks(model: keras.Model, log: ClickLog, power: float) -> None:
+    """Gives each domain its share of the rank, by its training rows.
+
+    Raises:
+        RecipeError: The model has no ranks.
+    """
     if isinstance(log.train, StreamedSplit):
         rows = log.train.domain_counts().sum(axis=0)
     else:
@@ -226,7 +230,11 @@ def _rank_shares(log: ClickLog, power: float) -> dict[str, float]:
         rows = np.bincount(log.train.domain, minlength=size)
     # One without a row has its rank 1 all the same.
     shares = (np.maximum(rows, 1) / rows.max()) ** power
-    return dict(zip(log.schema.domains, shares.tolist(), strict=True))
+    shares = np.maximum(shares, np.finfo(float).tiny)
+    try:
+        limit_ranks(model, dict(zip(log.schema.domains, shares, strict=True)))
+    except ValueError as error:
+        raise RecipeError(f"rank_power={power}: {error}") from None
 
 
 def _start_from(model: keras.Model, base: keras.Model, recipe: Recipe) -> None:

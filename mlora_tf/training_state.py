@@ -16,6 +16,7 @@ from mlora_tf import state_file
 from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.callbacks import TrainingError
 from mlora_tf.divergence import check_finite
+from mlora_tf.recipes import DEFAULTS
 from mlora_tf.stop_signals import StopSignals
 from mlora_tf.workers import Workers
 
@@ -103,8 +104,9 @@ class TrainingState(keras.callbacks.Callback):
             return 0
         state = json.loads(str(saved.pop("state")))
         variables = self._variables(model)
+        state["identity"] = _comparable(state["identity"])
         mine = {
-            "identity": self.identity,
+            "identity": _comparable(self.identity),
             "variables": self._shapes(model),
         }
         for key, value in mine.items():
@@ -271,6 +273,17 @@ class TrainingState(keras.callbacks.Callback):
             [weights.get(id(variable)), list(variable.shape)]
             for variable in cls._variables(model)
         ]
+
+
+def _comparable(identity: Any) -> Any:
+    """An identity in which a field that an older version lacked is no change.
+
+    What is saved has all values, so that a default that changes later isn't
+    taken for the older one.
+    """
+    if not isinstance(identity, dict) or "recipe" not in identity:
+        return identity
+    return {**identity, "recipe": {**DEFAULTS, **identity["recipe"]}}
 
 
 def _parts(model: keras.Model) -> list[tf.Variable]:

@@ -75,6 +75,7 @@ from mlora_tf.towers import TOWERS
         ({"optimizer": "sgd"}, r"one of \('adam', 'lazy_adam'\).*'sgd'"),
         ({"max_adapter_params": 0}, "max_adapter_params must be at least 1"),
         ({"rank_power": -0.5}, "rank_power must not be negative"),
+        ({"rank_power": float("inf")}, "rank_power must be finite"),
         (
             {"tower": "star", "rank_power": 0.5},
             "rank_power is about adapters.*tower='star'",

@@ -12,6 +12,7 @@ from data_prep import features
 from data_prep import folder as prepared_folder
 from data_prep import splits
 from mlora_tf import data
+from mlora_tf import recipes
 from mlora_tf import training
 from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.callbacks import TrainingError
@@ -525,6 +526,57 @@ def test_a_finished_phase_is_not_trained_again(log, tmp_path):
     assert (again.best, again.best_epoch) == (first.best, first.best_epoch)
     for path, value in weights(first.model).items():
         np.testing.assert_array_equal(weights(again.model)[path], value)
+
+
+def saved_before(monkeypatch, log, folder, field):
+    """A state of a version that didn't have a field of the recipe yet."""
+    whole = Recipe.to_dict
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Recipe,
+            "to_dict",
+            lambda self: {k: v for k, v in whole(self).items() if k != field},
+        )
+        train(log, folder, max_epochs=1)
+
+
+def test_a_state_of_before_a_field_goes_on(log, tmp_path, monkeypatch):
+    saved_before(monkeypatch, log, tmp_path, "rank_power")
+    before = (tmp_path / "joint.npz").read_bytes()
+    train(log, tmp_path, max_epochs=1)
+    assert (tmp_path / "joint.npz").read_bytes() == before
+    with pytest.raises(TrainingError, match="saved by another run"):
+        train(log, tmp_path, max_epochs=1, rank_power=0.5)
+
+
+def test_a_default_that_changes_later_is_another_recipe(
+    log, tmp_path, monkeypatch
+):
+    train(log, tmp_path, max_epochs=1)
+    monkeypatch.setitem(recipes.DEFAULTS, "patience", 9)
+    with pytest.raises(TrainingError, match="saved by another run"):
+        train(log, tmp_path, max_epochs=1, patience=9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rank": 0, "use_lora_bias": True}, {"shared_adapter": True}],
+)
+def test_what_has_no_ranks_has_none_by_rows(log, tmp_path, options):
+    with pytest.raises(RecipeError, match=r"rank_power=0.5: .* no low-rank"):
+        train(log, tmp_path, rank_power=0.5, tower_options=options)
+
+
+def test_a_huge_power_leaves_each_small_domain_one_rank(log, tmp_path):
+    (phase,) = train(
+        log,
+        tmp_path,
+        rank_power=1e6,
+        tower_options={"rank": 4},
+        max_epochs=1,
+    )
+    a = weights(phase.model)["hidden.0/lora_kernel_a"]
+    assert [int(one.any(axis=0).sum()) for one in a] == [4, 1, 1]
 
 
 def test_state_of_another_recipe_is_refused(log, tmp_path):

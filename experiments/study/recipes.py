@@ -76,17 +76,24 @@ def two_phase(
     )
 
 
-def star_two_phase(name: str, data: DataSet) -> Recipe:
-    """Adapters beside a trained STAR, all of whose weights are frozen."""
+def star_mlora(name: str, data: DataSet, schedule: str) -> Recipe:
+    """MLoRA's adapters beside STAR's own networks, as on any other base.
+
+    Args:
+        name: The preset.
+        data: The data set.
+        schedule: "joint", or "two_phase": on a trained STAR, all of whose
+            weights are frozen.
+    """
     adapters = recipe(name, data, "mlp", "mlora")
     return recipe(
         *(name, data, "mlp", "star"),
-        schedule="two_phase",
+        schedule=schedule,
         temperature=adapters.temperature,
         rank_power=adapters.rank_power,
         lora_bias=adapters.lora_bias,
-        tower_options={"mlora": "parallel"},
-        stop_by_domain=name == "tuned",
+        tower_options={"mlora": "parallel", **adapters.tower_options},
+        stop_by_domain=name == "tuned" and schedule == "two_phase",
     )
 
 

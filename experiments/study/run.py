@@ -10,6 +10,7 @@ from typing import Any
 from experiments.study.data_set import DataSet
 from mlora_tf.recipes import DEFAULTS
 from mlora_tf.recipes import Recipe
+from mlora_tf.recipes import RecipeError
 from mlora_tf.recipes import changes
 
 _OF_ADAPTERS = (
@@ -78,7 +79,10 @@ def base_key(fingerprint: str, recipe: Mapping[str, Any]) -> str | None:
     """
     if not set(recipe) <= set(DEFAULTS):  # a later version's
         return None
-    whole = Recipe(**{**DEFAULTS, **recipe})
+    try:
+        whole = Recipe(**{**DEFAULTS, **recipe})
+    except RecipeError:  # of a tower of one's own, which isn't imported
+        return None
     if whole.fresh_fraction:
         return None
     if whole.schedule == "two_phase":

@@ -7,7 +7,6 @@ from experiments.runs import RunError
 from experiments.study import lines
 from experiments.study import run
 from experiments.study.run import Run
-from mlora_tf.recipes import RecipeError
 
 Row = dict[str, Any]
 
@@ -34,10 +33,7 @@ class RunLog:
         for number, row in enumerate(lines.read(path), start=1):
             try:
                 self._add(row)
-            except (
-                *(KeyError, TypeError, IndexError, AttributeError),
-                RecipeError,
-            ) as error:
+            except (KeyError, TypeError, IndexError, AttributeError) as error:
                 raise lines.damaged(path, number, error) from None
 
     def __contains__(self, wanted: Run) -> bool:

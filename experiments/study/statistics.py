@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from scipy import stats
 
+FEWEST = 3
+"""Seeds from which on differences are tested."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
@@ -43,8 +46,9 @@ class Comparison:
 
     Attributes:
         gain: The differences.
-        p: Of the paired two-sided t-test; NaN with fewer than two seeds, or
-            if all differences are zero.
+        p: Of the paired two-sided t-test; NaN with fewer than three seeds,
+            of which two differences may be alike by chance, or if there is no
+            spread to test against.
     """
 
     gain: Summary
@@ -78,8 +82,6 @@ class Comparison:
 
 
 def _paired_p(gain: Summary) -> float:
-    if len(gain.values) < 2 or not any(gain.values):
+    if len(gain.values) < FEWEST or gain.std == 0:
         return math.nan
-    if gain.std == 0:  # the same gain each time: no spread to test against
-        return 0.0
     return float(stats.ttest_1samp(gain.values, 0.0).pvalue)

@@ -9,6 +9,7 @@ from keras import layers
 from mlora_tf.layers import MLoRADense
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import chosen_layers
 from mlora_tf.towers.tower import drop
 from mlora_tf.towers.tower import shared_hidden
 from mlora_tf.towers.tower import shared_logit
@@ -53,13 +54,7 @@ def mlora(
         adapted_layers: Which hidden layers have adapters, counted from 0; the
             others are the shared tower's. None: all have.
     """
-    count = len(hidden.units)
-    adapted = range(count) if adapted_layers is None else adapted_layers
-    if not adapted or not set(adapted) <= set(range(count)):
-        raise ValueError(
-            "adapted_layers must be hidden layers, at least one, each in [0, "
-            f"{count}). Received: {adapted_layers!r}"
-        )
+    adapted = chosen_layers(adapted_layers, hidden)
     if shared_adapter:
         domain = layers.Rescaling(0, dtype="int32", name="domain.shared")(
             domain

@@ -1,5 +1,7 @@
 """STAR's tower: every layer's weights are shared ones times a domain's own."""
 
+from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 from keras import layers
@@ -8,6 +10,7 @@ from mlora_tf.layers import MLoRADense
 from mlora_tf.layers import StarDense
 from mlora_tf.towers.tower import Hidden
 from mlora_tf.towers.tower import Tower
+from mlora_tf.towers.tower import chosen_layers
 from mlora_tf.towers.tower import drop
 
 MLORA_FORMS = ("factorized", "parallel")
@@ -23,6 +26,9 @@ def star(
     temperature: int = 32,
     max_adapter_params: int | None = None,
     use_lora_bias: bool = True,
+    lora_dropout: float = 0.0,
+    lora_regularizer: Any = None,
+    adapted_layers: Sequence[int] | None = None,
 ) -> Tower:
     """A star topology network (STAR, section 3.4), the last layer included.
 
@@ -43,6 +49,9 @@ def star(
         temperature: Divides a layer's width to give its rank.
         max_adapter_params: The most numbers of one domain's `A` and `B`.
         use_lora_bias: Whether "parallel" has a `b_d`, beside STAR's `b_p`.
+        lora_dropout: Rate of dropout on the input of "parallel" adapters.
+        lora_regularizer: Penalty on their `A` and on their `B`.
+        adapted_layers: Which hidden layers have them; see `mlora`.
 
     Raises:
         ValueError: There is no such form of `mlora`, or there is none and
@@ -59,32 +68,43 @@ def star(
             f"with mlora, one of {MLORA_FORMS}. Received: rank={rank!r}, "
             f"max_adapter_params={max_adapter_params!r}"
         )
+    parallel = mlora == "parallel"
+    adapted: Collection[int] = ()
+    if parallel:
+        adapted = chosen_layers(adapted_layers, hidden)
+    elif (lora_dropout, lora_regularizer, adapted_layers) != (0.0, None, None):
+        raise ValueError(
+            'lora_dropout, lora_regularizer and adapted_layers are for mlora="'
+            f'parallel". Received: lora_dropout={lora_dropout!r}, '
+            f"lora_regularizer={lora_regularizer!r}, "
+            f"adapted_layers={adapted_layers!r}"
+        )
     adapter: dict[str, Any] = {
         "rank": rank,
         "temperature": temperature,
         "max_adapter_params": max_adapter_params,
     }
 
-    parallel = mlora == "parallel"
-
     def tower(x: Any) -> Any:
         for i, units in enumerate(hidden.units):
             starred = StarDense(
                 units,
                 num_domains,
-                activation=None if parallel else hidden.activation,
+                activation=None if i in adapted else hidden.activation,
                 low_rank=mlora == "factorized",
                 kernel_initializer=hidden.initializer(),
                 name=f"hidden.{i}",
                 **(adapter if mlora == "factorized" else {}),
             )(x, domain)
-            if parallel:
+            if i in adapted:
                 beside = MLoRADense(
                     units,
                     num_domains,
                     use_kernel=False,
                     use_bias=False,
                     use_lora_bias=use_lora_bias,
+                    lora_dropout=lora_dropout,
+                    lora_regularizer=lora_regularizer,
                     name=f"adapter.{i}",
                     **adapter,
                 )(x, domain)

@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -114,6 +116,24 @@ def shared_hidden(x: Any, hidden: Hidden, where: int) -> Any:
         )(x)
     x = layers.Activation(hidden.activation, name=f"activation.{where}")(x)
     return drop(x, hidden.output_dropout, where)
+
+
+def chosen_layers(
+    adapted_layers: Sequence[int] | None, hidden: Hidden
+) -> Collection[int]:
+    """The hidden layers that have adapters: those named, or all.
+
+    Raises:
+        ValueError: One isn't there, or none is named.
+    """
+    count = len(hidden.units)
+    chosen = range(count) if adapted_layers is None else adapted_layers
+    if not chosen or not set(chosen) <= set(range(count)):
+        raise ValueError(
+            "adapted_layers must be hidden layers, at least one, each in [0, "
+            f"{count}). Received: {adapted_layers!r}"
+        )
+    return chosen
 
 
 def shared_logit(x: Any) -> Any:

@@ -119,9 +119,11 @@ NOT = "must be a number; it is "
         ("price", "-1e39", "must be finite in float32; it is -1e+39."),
         ("price", "cheap", "must be a number; it is 'cheap'."),
         ("price", "1.5 EUR", "must be a number; it is '1.5 EUR'."),
-        ("price", '"1,022.5"', NOT + "'1,022.5'. Write 1022.5."),
-        ("price", "-1 234 567", NOT + "'-1 234 567'. Write -1234567."),
-        ("price", '"1,5"', NOT + "'1,5'. Write 1.5."),
+        ("price", '"1,022.5"', NOT + "'1,022.5'. Write 1022.5, if th"),
+        ("price", "-1 234 567", NOT + "'-1 234 567'. Write -1234567, "),
+        ("price", '"1,5"', NOT + "'1,5'. Write 1.5, if that is"),
+        ("price", '"1,234"', NOT + "'1,234'. Write 1234, or 1.234, if "),
+        ("price", '"1.234,5"', NOT + "'1.234,5'. Write 1234.5, if that"),
         ("price", "NULL", NOT + "'NULL'. Leave the cell empty, and "),
         ("price", r"\N", NOT + r"'\\N'. Leave the cell empty, and choose "),
         ("history", "3||4", "has an empty place in its list; mend it, or"),
@@ -315,6 +317,13 @@ def test_a_missing_column(tmp_path):
     assert "'nothing'" in refused(path, domain="nothing")
     options = {"split": "given", "split_column": "nothing"}
     assert "'nothing'" in refused(path, **options)
+
+
+def test_a_parquet_file_without_columns(tmp_path):
+    pq.write_table(pa.table({}), tmp_path / "log.parquet")
+    assert refused(tmp_path / "log.parquet") == (
+        f"{tmp_path / 'log.parquet'} has no column 'click'; it has ."
+    )
 
 
 def test_columns_that_differ_between_files(tmp_path):

@@ -279,19 +279,42 @@ def test_another_folder_than_the_runs_is_refused(folder, tmp_path):
         categorical=["item"],
     )
     (tmp_path / "run").symlink_to(folder / "run")
-    with pytest.raises(SystemExit, match="its features aren't item, price"):
+    with pytest.raises(
+        SystemExit,
+        match=r"its features aren't item, price.* Name as --like the folder",
+    ):
         command(tmp_path, tmp_path / "new.parquet", tmp_path / "s.csv")
 
 
-def test_files_of_a_log_may_differ_in_width(folder, tmp_path):
+def two_files(tmp_path, *columns):
+    """A log of two files, whose columns `view` are these."""
     (tmp_path / "new").mkdir()
-    for name, kind in (("a", pa.int64()), ("b", pa.int32())):
-        log = log_of(4)
-        view = log["view"].cast(kind)
-        pq.write_table(
-            log.set_column(0, "view", view),
-            tmp_path / "new" / f"{name}.parquet",
-        )
-    command(folder, tmp_path / "new", tmp_path / "s.parquet", "--keep=view")
-    found = pq.read_table(tmp_path / "s.parquet")
-    assert found["view"].to_pylist() == [1000, 1001, 1002, 1003] * 2
+    for number, column in enumerate(columns):
+        log = log_of(len(column)).set_column(0, "view", column)
+        pq.write_table(log, tmp_path / "new" / f"{number}.parquet")
+    return tmp_path / "new"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (pa.array([1, 2], pa.int32()), pa.array([3], pa.int64()), pa.int64()),
+        (pa.array([1, 2], pa.int32()), pa.array([0.5]), pa.float64()),
+        (pa.nulls(2), pa.array(["a"]), pa.string()),
+    ],
+)
+def test_files_of_a_log_may_differ_in_type(
+    folder, tmp_path, first, second, kind
+):
+    log = two_files(tmp_path, first, second)
+    command(folder, log, tmp_path / "s.parquet", "--keep=view")
+    found = pq.read_table(tmp_path / "s.parquet")["view"]
+    assert found.type == kind
+    assert found.to_pylist() == first.to_pylist() + second.to_pylist()
+
+
+def test_types_that_do_not_go_together_are_refused_first(folder, tmp_path):
+    log = two_files(tmp_path, pa.array([1, 2]), pa.array(["a"]))
+    with pytest.raises(SystemExit, match="'view' is int64 here and string th"):
+        command(folder, log, tmp_path / "s.parquet", "--keep=view")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

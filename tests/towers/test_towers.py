@@ -31,6 +31,7 @@ OPTIONS = {
         {"mlora": "factorized", "rank": 2},
         {"mlora": "parallel", "rank": 2},
         {"mlora": "parallel", "temperature": 2, "max_adapter_params": 30},
+        {"mlora": "parallel", "rank": 2, "adapted_layers": [0]},
     ],
     "shared_bottom": [{}],
     "mmoe": [{}, {"num_experts": 2}, {"num_experts": 5}],
@@ -139,7 +140,8 @@ def star(x, w, d, options, depth):
         kernel = own * w[f"{name}/kernel"]
         bias = w[f"{name}/domain_bias"][d] + w[f"{name}/bias"]
         z = dense(x, kernel, bias)
-        if form == "parallel" and i < depth:
+        adapted = options.get("adapted_layers", range(depth))
+        if form == "parallel" and i in adapted:
             z = z + adapter(x, w, d, f"adapter.{i}")
         x = np.tanh(z) if i < depth else z
     return x
@@ -466,6 +468,17 @@ def test_cross_stitch_starts_near_the_identity():
         ("ple", {"num_specific": 0}, "num_specific must be.*=0"),
         ("ple", {"num_shared": "2"}, "num_shared must be.*='2'"),
         ("star", {"mlora": "serial"}, "'factorized', 'parallel'.*='serial'"),
+        ("star", {"lora_dropout": 0.5}, 'for mlora="parallel".*=0.5'),
+        (
+            "star",
+            {"mlora": "factorized", "adapted_layers": [0]},
+            r"for mlora=\"parallel\".*adapted_layers=\[0\]",
+        ),
+        (
+            "star",
+            {"mlora": "parallel", "adapted_layers": [5]},
+            r"adapted_layers must be hidden layers.*\[5\]",
+        ),
         ("star", {"rank": 4}, "say which form with mlora.*rank=4"),
         ("star", {"max_adapter_params": 9}, "Received: .*params=9"),
         ("star", {"mlora": "factorized", "rank": 0}, "rank must be.*=0"),

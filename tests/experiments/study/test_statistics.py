@@ -39,7 +39,14 @@ def test_pairs_count_and_not_spreads_over_seeds():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [([1.0], [0.5]), ([1.0, 2.0], [1.0, 2.0])]
+    ("one", "other"),
+    [
+        ([1.0], [0.5]),
+        ([1.0, 2.0], [1.0, 2.0]),
+        ([1.5, 2.500001], [1.0, 2.0]),
+        ([1.5, 2.5, 3.5], [1.0, 2.0, 3.0]),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]),
+    ],
 )
 def test_where_there_is_nothing_to_test_there_is_no_p(one, other):
     found = Comparison.of(one, other)
