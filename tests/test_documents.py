@@ -62,15 +62,16 @@ def test_readmes_results_are_a_whole_table_and_its_command():
 
 
 def test_what_validation_chooses_has_not_lost_yet():
-    # README says so; the finest cell of its table is 0.01.
+    # README says so.
     rows = json.loads((RESULTS / "mlora_table2.json").read_text())["rows"]
     chosen = [row for row in rows if row["arm"] == "+ MLoRA, chosen"]
     assert {row["data"] for row in chosen} == {"ml1m-gender", "amazon-6"}
     for row in chosen:
         gain = np.mean(row["wauc_gain"])
-        assert gain >= -0.02, row["group"]
+        assert gain > -0.005, row["group"]
         if row["data"] == "amazon-6" and row["group"] == "mlp":
-            assert f"+{gain:.2f} WAUC on six categories" in read("README.md")
+            text = " ".join(read("README.md").split())
+            assert f"adapters gain +{gain:.2f} WAUC" in text
 
 
 def test_readmes_pages_and_pictures_are_there():
@@ -158,6 +159,18 @@ def test_no_data_or_model_is_tracked_as_a_result():
 def rows_of(name):
     lines = (RESULTS / name).read_text("utf-8").splitlines()
     return [line for line in lines if line.startswith("|")]
+
+
+def test_build_says_which_studies_have_no_run():
+    build = read("BUILD.md")
+    studies = build.split("\n## Studies\n")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", studies, re.M)
+    assert len(named) == 15
+    (said,) = re.findall(r"Without a run as yet are (.*?): they", studies, re.S)
+    missing = {
+        name for name in named if not (RESULTS / f"{name}.json").is_file()
+    }
+    assert set(re.findall(r"`(\w+)`", said)) == missing
 
 
 def first_table(name):
