@@ -25,11 +25,12 @@ FACTORS: dict[type[DomainLayer], tuple[str, str]] = {
 def limit_ranks(model: keras.Model, shares: Mapping[str, float]) -> None:
     """Leaves some domains' adapters a part of each layer's rank.
 
-    A domain with little data may need less of an adapter. Its `A` keeps the first columns and its `B` as many first rows; what is beyond is
-    zero in both. There the gradient of each is a product with the other, so
-    that no optimizer moves them, nor an L1 or L2 penalty. The weights keep
-    their shapes, the layers their speed. A domain that is added later has the
-    whole rank, unless it starts as one that hasn't (`init_from`).
+    A domain with little data may need less of an adapter. Its `A` keeps the
+    first columns and its `B` as many first rows; what is beyond is zero in
+    both. There the gradient of each is a product with the other, so that no
+    optimizer moves them, nor an L1 or L2 penalty. The weights keep their
+    shapes, the layers their speed. A domain that is added later has the whole
+    rank, unless it starts as one that hasn't (`init_from`).
 
     Compile the model after it: an optimizer that has trained the model before
     has momentum left.
