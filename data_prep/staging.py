@@ -166,11 +166,13 @@ def durable(path: pathlib.Path) -> Iterator[BinaryIO]:
 
 def sync_folder(folder: pathlib.Path) -> None:
     """Puts the names of the folder's files on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # Some file systems keep no such order, and say so with an error.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sha256(path: pathlib.Path) -> str:

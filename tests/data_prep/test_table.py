@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from absl import logging
 
 from data_prep import table
 from data_prep.layout import PreparationError
@@ -106,19 +105,6 @@ def contents(path):
         for one in path.iterdir()
         if one.name != "manifest.json"
     }
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    """What was warned of, but for the AUC of splits of a few rows."""
-    lines = []
-
-    def warn(text, *values):
-        if not text.startswith("%s: no AUC"):
-            lines.append(text % values)
-
-    monkeypatch.setattr(logging, "warning", warn)
-    return lines
 
 
 # What is in the folder.

@@ -5,7 +5,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from absl import logging
 
 from data_prep import table
 from data_prep.layout import PreparationError
@@ -55,19 +54,6 @@ def earlier(tmp_path):
     log = written(tmp_path / "a.parquet", rows())
     table.prepare(log, tmp_path / "a", config=config(tmp_path / "c.json"))
     return tmp_path / "a"
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    """What was warned of, but for the AUC of splits of a few rows."""
-    lines = []
-
-    def warn(text, *values):
-        if not text.startswith("%s: no AUC"):
-            lines.append(text % values)
-
-    monkeypatch.setattr(logging, "warning", warn)
-    return lines
 
 
 def later(earlier, log, **options):

@@ -3,21 +3,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from absl import logging
 from test_table import split_rows
 
 from data_prep import table
 from data_prep import table_files
 from data_prep.splits import hashed_split
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    lines = []
-    monkeypatch.setattr(
-        logging, "warning", lambda text, *values: lines.append(text % values)
-    )
-    return lines
 
 
 def many(count=400, times=None):
