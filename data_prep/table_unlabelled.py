@@ -6,6 +6,7 @@ and none is left out.
 
 import dataclasses
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,20 +49,27 @@ def encoded(log: Log, like: Like, kept: Sequence[str]) -> Iterator[Rows]:
     Args:
         log: The log.
         like: The folder whose columns, ids and domains they get.
-        kept: Columns of the log to give back as they are.
+        kept: Columns of the log to give back as they are, in the types that
+            hold what each of its files has.
 
     Raises:
-        PreparationError: The log hasn't these columns, or can't be read.
+        PreparationError: The log hasn't these columns, or their types don't go
+            together: before any row is read. Later, that it can't be read.
     """
+    return _encoded(log, like, _types(log, like, kept))
+
+
+def _encoded(
+    log: Log, like: Like, types: Mapping[str, pa.DataType]
+) -> Iterator[Rows]:
     columns = like.columns
-    names = [columns.domain, *columns.names]
-    types = check_columns(log, like, kept)
+    names = [columns.domain, *columns.names, *types]
     # How many rows there are matters to writers alone.
     fitted = like.fitted(rows=0)
     cells = Categories(columns.strings)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     found = False
-    for chunk in log.chunks([*names, *kept], "Scoring", rows):
+    for chunk in log.chunks(names, "Scoring", rows):
         found = True
         domain = _domains(chunk, like, cells)
         features = encode(chunk, columns, cells, fitted)
@@ -79,22 +87,8 @@ def encoded(log: Log, like: Like, kept: Sequence[str]) -> Iterator[Rows]:
         raise PreparationError(f"{log.pattern} holds no rows.")
 
 
-def check_columns(
-    log: Log, like: Like, kept: Sequence[str]
-) -> dict[str, pa.DataType]:
-    """Checks that a log has all columns, before any row is read.
-
-    Args:
-        log: The log.
-        like: The folder whose columns it must have.
-        kept: More columns of it.
-
-    Returns:
-        The types of `kept`: those that hold what each of the files has.
-
-    Raises:
-        PreparationError: A column is missing, or its types don't go together.
-    """
+def _types(log: Log, like: Like, kept: Sequence[str]) -> dict[str, pa.DataType]:
+    """The types of the kept columns, once all columns are known to be there."""
     columns = like.columns
     log.check_columns([columns.domain, *columns.names, *kept])
     types = {}

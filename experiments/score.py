@@ -66,7 +66,6 @@ def main() -> None:
     from data_prep import progress
     from data_prep import table_like
     from data_prep.table_files import Log
-    from data_prep.table_unlabelled import check_columns
     from data_prep.table_unlabelled import encoded
     from experiments.runs import RunError
     from mlora_tf.predictor import Predictor
@@ -87,9 +86,7 @@ def main() -> None:
     log = Log(values["input"])
     check_input(log, output)
     # Of scores alone, a line without one would be empty in csv.
-    kept = values["keep"] or [like.columns.domain]
-    check_columns(log, like, kept)
-    rows = encoded(log, like, kept)
+    rows = encoded(log, like, values["keep"] or [like.columns.domain])
     with progress.waiting("Reading the model"):
         try:
             predictor = Predictor(finished_run.loaded(run / "model.keras"))
