@@ -151,8 +151,11 @@ def sibling(folder: pathlib.Path) -> pathlib.Path:
 
 def write_json(path: pathlib.Path, content: Any, **options: Any) -> None:
     """Writes JSON and a newline; `options` are `json.dumps`'s."""
+    text = json.dumps(content, ensure_ascii=False, **options) + "\n"
     with durable(path) as stream:
-        stream.write((json.dumps(content, **options) + "\n").encode())
+        # A file's name that is no UTF-8 is the one text that can't be encoded;
+        # its replacement is JSON's own escape.
+        stream.write(text.encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ of each row's `split`, `domain`, `label` and `score`, in the order of the log
 within a split.
 """
 
-import json
 import pathlib
 from typing import Any
 
@@ -161,7 +160,7 @@ def write_scores(
 def write_result(result: dict[str, Any], values: dict[str, Any]) -> None:
     """Writes the numbers, and where they come from, as JSON."""
     from experiments.provenance import provenance
-    from experiments.run_folder import write
+    from experiments.run_folder import write_json
 
     content = {
         "run": values["run"],
@@ -171,7 +170,7 @@ def write_result(result: dict[str, Any], values: dict[str, Any]) -> None:
     }
     path = pathlib.Path(values["output"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps(content, indent=2))
+    write_json(path, content)
 
 
 if __name__ == "__main__":

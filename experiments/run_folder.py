@@ -34,6 +34,13 @@ def write(path: pathlib.Path, text: str) -> None:
     durable.replace(aside, path)
 
 
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes JSON in the same way, names as people write them."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    # What is no UTF-8 can't be encoded: it becomes JSON's own escape.
+    write(path, text.encode("utf-8", "backslashreplace").decode())
+
+
 @contextlib.contextmanager
 def held(output: pathlib.Path) -> Iterator[None]:
     """Makes a run's folder and keeps other processes from it.
@@ -73,7 +80,7 @@ def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
     )
     if not started:
         content = {**config, "provenance": provenance()}
-        write(path, json.dumps(content, indent=2))
+        write_json(path, content)
         write(output / "README.md", readme(output, config))
         return
     try:

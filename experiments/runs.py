@@ -17,6 +17,7 @@ from experiments import run_folder
 from experiments.run_callbacks import standard_callbacks
 from experiments.run_folder import RunError
 from experiments.run_folder import write
+from experiments.run_folder import write_json
 from mlora_tf import bootstrap
 from mlora_tf import serving
 from mlora_tf import training
@@ -167,9 +168,7 @@ def _run(
     with _waiting(console, "Evaluating"):
         metrics = _metrics(log, phases, workers)
     # Last, because it says that the run is finished.
-    workers.from_chief(
-        lambda: write(metrics_path, json.dumps(metrics, indent=2))
-    )
+    workers.from_chief(lambda: write_json(metrics_path, metrics))
     return metrics
 
 

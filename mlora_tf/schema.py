@@ -204,7 +204,8 @@ class Schema:
                     "values": list(self.domains),
                 },
                 "label": self.label,
-            }
+            },
+            ensure_ascii=False,
         )
 
     @classmethod

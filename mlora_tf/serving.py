@@ -139,9 +139,11 @@ def export(
         (extra / "README.md").write_text(README, "utf-8")
         (extra / "schema.json").write_text(schema.to_json(), "utf-8")
         about = _about(signatures, schema, weights, differences)
-        (extra / "export.json").write_text(json.dumps(about, indent=1), "utf-8")
+        text = json.dumps(about, indent=1, ensure_ascii=False)
+        (extra / "export.json").write_text(text, "utf-8")
         content = {"format": FORMAT, "requests": replies.to_json()}
-        (extra / "golden.json").write_text(json.dumps(content), "utf-8")
+        text = json.dumps(content, ensure_ascii=False)
+        (extra / "golden.json").write_text(text, "utf-8")
         warm_up.write(extra, folder.name, replies.requests.items())
 
     return publish(folder, write)

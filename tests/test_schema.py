@@ -72,6 +72,13 @@ def test_json_brings_the_schema_back(schema):
     assert hash(twin) == hash(schema)
 
 
+def test_names_stand_in_the_file_as_people_write_them():
+    schema = Schema((SparseFeature("商品", ("ペン", "墨")),), "国", ("日本",))
+    text = schema.to_json()
+    assert all(name in text for name in ("商品", "ペン", "国", "日本"))
+    assert Schema.from_json(text) == schema
+
+
 def test_a_file_brings_the_schema_back(tmp_path):
     path = tmp_path / "schema.json"
     path.write_text(SCHEMA.to_json(), "utf-8")

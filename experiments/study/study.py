@@ -88,7 +88,10 @@ class Study:
         """Defines the flags that all studies share."""
         flags.DEFINE_list("data", list(self.data), "Prepared folders.")
         flags.DEFINE_list(
-            "models", None, "Train these rows alone, as in mlp,star."
+            "models",
+            None,
+            "Train these rows alone, by model or by name: mlp,star or "
+            "Base,STAR.",
         )
         flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
         flags.DEFINE_enum(
@@ -121,14 +124,8 @@ class Study:
             for path in values.data
             for arm in self.arms(DataSet.open(path), values.preset)
         ]
-        models = values.models or [arm.group for arm in arms]
-        groups = list(dict.fromkeys(arm.group for arm in arms))
-        if not set(models) <= set(groups):
-            raise runs.RunError(
-                f"--models must be among {', '.join(groups)}. "
-                f"Received: {','.join(models)}"
-            )
-        arms = [arm for arm in arms if arm.group in models]
+        if values.models:
+            arms = named(arms, values.models)
         # Seed by seed, so that a part of it is a table already.
         wanted = [
             run
@@ -225,6 +222,24 @@ class Study:
             + (f"; {unknown} of them nobody can tell yet" if unknown else ""),
             file=sys.stderr,
         )
+
+
+def named(arms: Sequence[Arm], models: Sequence[str]) -> list[Arm]:
+    """The rows whose model, or own name, is among those.
+
+    Raises:
+        RunError: A name is nobody's.
+    """
+    known = dict.fromkeys(
+        [arm.group for arm in arms] + [arm.name for arm in arms]
+    )
+    if not set(models) <= set(known):
+        quoted = [f'"{one}"' if "," in one else one for one in known]
+        raise runs.RunError(
+            f"--models must be among {', '.join(quoted)}. "
+            f"Received: {','.join(models)}"
+        )
+    return [arm for arm in arms if arm.group in models or arm.name in models]
 
 
 def comparable(found: Sequence[Result]) -> list[Result]:

@@ -396,3 +396,10 @@ def test_hashes_are_those_of_the_files(tmp_path):
         staging.sha256(tmp_path / "file")
         == hashlib.sha256(b"rows" * 10).hexdigest()
     )
+
+
+def test_files_name_things_as_people_write_them(tmp_path):
+    path = tmp_path / "schema.json"
+    staging.write_json(path, {"文具店": "caf\udce9"})
+    assert "文具店" in path.read_text("utf-8")
+    assert json.loads(path.read_text("utf-8")) == {"文具店": "caf\udce9"}

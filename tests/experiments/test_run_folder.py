@@ -74,3 +74,10 @@ def test_a_damaged_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RunError, match=r"config.json is damaged"):
         run_folder.claim(tmp_path, config())
+
+
+def test_files_name_things_as_people_write_them(tmp_path):
+    path = tmp_path / "metrics.json"
+    run_folder.write_json(path, {"文具店": "caf\udce9"})
+    assert "文具店" in path.read_text("utf-8")
+    assert json.loads(path.read_text("utf-8")) == {"文具店": "caf\udce9"}

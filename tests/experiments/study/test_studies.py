@@ -14,6 +14,7 @@ from experiments.study.arm import results
 from experiments.study.data_set import DataSet
 from experiments.study.run_log import RunLog
 from experiments.study.study import Study
+from experiments.study.study import named
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.recipes import Recipe
 from tests import clicks
@@ -162,7 +163,10 @@ def test_some_models_can_be_trained_alone(prepared, tmp_path, capsys):
         return arms + [dataclasses.replace(one, group="dcn") for one in arms]
 
     study = dataclasses.replace(SMALL_STUDY, arms=two_models)
-    for models, missing in (("dcn", 2), ("mlp,dcn", 2)):
+    for models, missing in (
+        *(("dcn", 2), ("mlp,dcn", 2)),
+        *(("base", 1), ("base,joint", 2)),
+    ):
         given = flags_for(prepared, tmp_path, "--seeds=1", "--dry_run")
         with own_flags.given(study.define_flags, *given, f"--models={models}"):
             study.main()
@@ -170,9 +174,17 @@ def test_some_models_can_be_trained_alone(prepared, tmp_path, capsys):
     given = flags_for(prepared, tmp_path, "--models=dcn,wide")
     with (
         own_flags.given(study.define_flags, *given),
-        pytest.raises(runs.RunError, match=r"among mlp, dcn\. .*dcn,wide"),
+        pytest.raises(runs.RunError, match=r"among mlp, dcn, base.*dcn,wide"),
     ):
         study.main()
+
+
+def test_a_rows_name_with_a_comma_is_quoted(prepared):
+    base, *_ = small_arms(prepared, "tuned")
+    arms = [base, dataclasses.replace(base, name="Base, batch")]
+    assert named(arms, ["Base, batch"]) == arms[1:]
+    with pytest.raises(runs.RunError, match='base, "Base, batch"'):
+        named(arms, ["Base"])
 
 
 @pytest.mark.parametrize("name", NAMES)
