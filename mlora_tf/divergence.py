@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from keras import ops
 
 from mlora_tf.batches import Batches
 from mlora_tf.callbacks import DivergedError
+from mlora_tf.layers import EmbeddingTable
 from mlora_tf.schema import Schema
 
 SHOWN = 10
@@ -72,6 +74,11 @@ class FiniteSteps:
 class Divergence(keras.callbacks.Callback):
     """Stops training when the loss or a weight isn't finite. Put it first.
 
+    Not every number that isn't finite reaches the loss: where oneDNN computes
+    a layer's product, bias and ReLU in one, NaN becomes 0. So after each
+    execution all weights but the tables of embeddings are looked at, whose
+    size no step shall depend on, and after each epoch those too.
+
     Args:
         batches: The training batches.
         schema: Names the domains.
@@ -92,6 +99,11 @@ class Divergence(keras.callbacks.Callback):
         self.steps = steps
         self._done = done
         self._epoch = 0
+        self._weights_sum: Callable[[], tf.Tensor] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Makes what looks at the weights."""
+        self._weights_sum = _sum_of(_without_tables(self.model))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begins to count."""
@@ -101,6 +113,7 @@ class Divergence(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the loss of the epoch so far, after each execution."""
         if math.isfinite(logs["loss"]):
+            self._look_at_weights(batch)
             return
         step = self._done + self.steps.count
         raise DivergedError(
@@ -116,6 +129,17 @@ class Divergence(keras.callbacks.Callback):
             self.model, self.schema.domains, f"after epoch {epoch + 1}"
         )
 
+    def _look_at_weights(self, batch: int) -> None:
+        assert self._weights_sum is not None
+        # A sum is finite only if all of it is.
+        if not math.isfinite(self._weights_sum()):
+            check_finite(
+                self.model,
+                self.schema.domains,
+                f"after step {self._done + batch + 1} of epoch "
+                f"{self._epoch + 1}",
+            )
+
     def _mix(self, step: int) -> str:
         """How many rows of a batch are of which domain."""
         domains = self.batches.domains(self._epoch, step)
@@ -130,6 +154,29 @@ class Divergence(keras.callbacks.Callback):
             rest = counts[order[SHOWN:]].sum()
             named.append(f"{rest} of {len(order) - SHOWN} other domains")
         return f"{len(domains)} rows: {', '.join(named)}"
+
+
+def _without_tables(model: keras.Model) -> list[keras.Variable]:
+    tables = {
+        id(variable)
+        for layer in model._flatten_layers()
+        if isinstance(layer, (EmbeddingTable, keras.layers.Embedding))
+        for variable in layer.variables
+    }
+    return [
+        variable
+        for variable in model.trainable_variables
+        if id(variable) not in tables
+    ]
+
+
+def _sum_of(variables: Sequence[keras.Variable]) -> Callable[[], tf.Tensor]:
+    @tf.function(autograph=False)
+    def total() -> tf.Tensor:
+        sums = [tf.reduce_sum(variable.value) for variable in variables]
+        return tf.add_n([tf.cast(one, tf.float32) for one in sums or [0.0]])
+
+    return total
 
 
 def check_finite(model: keras.Model, domains: Sequence[str], when: str) -> None:

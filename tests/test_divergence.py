@@ -10,6 +10,7 @@ from mlora_tf import data
 from mlora_tf import training
 from mlora_tf.batches import Batches
 from mlora_tf.callbacks import DivergedError
+from mlora_tf.divergence import Divergence
 from mlora_tf.divergence import FiniteSteps
 from mlora_tf.divergence import check_finite
 from mlora_tf.optimizers import Adam
@@ -86,8 +87,10 @@ def test_the_step_and_the_mix_of_its_batch_are_named(
         train(
             log,
             tmp_path,
-            Poison("embedding.item/embeddings", BAD_ITEM, value),
+            # It is added to the logit: no ReLU can hide it.
+            Poison("first_order.item/embeddings", BAD_ITEM, value),
             strategy=two_replicas if replicas == 2 else None,
+            backbone="wide_deep",
         )
     batches = Batches(log.train, 8, seed=0)
     ((step, _),) = np.argwhere(batches.order(1) == 321)
@@ -144,10 +147,77 @@ def test_a_resumed_epoch_counts_its_steps_from_its_start(folder, tmp_path):
         on_train_batch_end=lambda batch, logs: setattr(stop, "received", 15)
     )
     with pytest.raises(Stopped, match="after step 32 of"):
-        train(log, tmp_path, stopper, stop=stop)
-    poison = Poison("embedding.item/embeddings", BAD_ITEM, np.nan, epoch=0)
+        train(log, tmp_path, stopper, stop=stop, backbone="wide_deep")
+    poison = Poison("first_order.item/embeddings", BAD_ITEM, np.nan, epoch=0)
     with pytest.raises(DivergedError, match="from step 51 of epoch 1 on"):
+        train(log, tmp_path, poison, backbone="wide_deep")
+
+
+def test_what_a_relu_hides_is_found_after_the_execution(folder, tmp_path):
+    log = without_bad_item(data.load(folder))
+    poison = Poison("embedding.item/embeddings", BAD_ITEM, np.nan)
+    with pytest.raises(DivergedError) as error:
         train(log, tmp_path, poison)
+    ((step, _),) = np.argwhere(Batches(log.train, 8, seed=0).order(1) == 321)
+    # Without oneDNN NaN comes through, and the loss has it.
+    last = min((step // 32 + 1) * 32, 75)
+    assert re.search(
+        rf"isn't finite (after step {last} of epoch 2|"
+        rf"from step {step + 1} of epoch 2 on)",
+        str(error.value),
+    ), str(error.value)
+
+
+def watched(done=0):
+    """A model and its callback, at the start of the second epoch."""
+    model = compiled()
+    schema = dataclasses.make_dataclass("Schema", ["domains"])(("fr", "it"))
+    callback = Divergence(None, schema, unused_steps(), done)
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_begin(1)
+    return model, callback
+
+
+def unused_steps():
+    return FiniteSteps(tf.distribute.get_strategy())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("done", [0, 10])
+def test_a_weight_counts_though_the_loss_is_finite(value, done):
+    model, callback = watched(done)
+    callback.on_train_batch_end(31, {"loss": 0.5})
+    kernel = model.layers[0].kernel
+    bad = kernel.numpy()
+    bad[1, 2] = value
+    kernel.assign(bad)
+    said = rf"/kernel' isn't finite after step {64 + done} of epoch 2\."
+    with pytest.raises(DivergedError, match=said):
+        callback.on_train_batch_end(63, {"loss": 0.5})
+
+
+def test_large_weights_are_finite():
+    model, callback = watched()
+    kernel = model.layers[0].kernel
+    kernel.assign(np.full(kernel.shape, 3e38))
+    callback.on_train_batch_end(31, {"loss": 0.5})
+
+
+def test_a_model_of_tables_alone_is_looked_at_after_the_epoch(folder):
+    ids = keras.Input((), dtype="int32")
+    model = keras.Model(ids, keras.layers.Embedding(5, 2)(ids))
+    model.compile(Adam())
+    model.optimizer.build(model.trainable_variables)
+    schema = data.load(folder).schema
+    callback = Divergence(None, schema, unused_steps(), 0)
+    callback.set_model(model)
+    callback.on_train_begin()
+    table = model.layers[-1].embeddings
+    table.assign(np.full(table.shape, np.nan))
+    callback.on_train_batch_end(0, {"loss": 0.5})
+    with pytest.raises(DivergedError, match="isn't finite after epoch 1"):
+        callback.on_epoch_end(0)
 
 
 @pytest.mark.parametrize(

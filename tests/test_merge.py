@@ -67,8 +67,9 @@ def features(inputs):
     return {key: value for key, value in inputs.items() if key != "domain"}
 
 
-def close(actual, expected):
-    np.testing.assert_allclose(actual, expected, atol=1e-6, rtol=1e-6)
+def close(actual, expected, rtol=3e-6):
+    # Not tighter: oneDNN's products round otherwise than Eigen's.
+    np.testing.assert_allclose(actual, expected, atol=3e-6, rtol=rtol)
 
 
 def same_at(model, merged, domain, rows=goldens.ROWS):
@@ -538,7 +539,8 @@ def same_in_list(model, index=1, width=6):
     for one, other in zip(
         keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True
     ):
-        close(one, other)
+        # Logits of up to 50, of terms that are larger.
+        close(one, other, rtol=1e-5)
     return merged
 
 

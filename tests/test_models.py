@@ -500,8 +500,9 @@ def test_each_hidden_layer_has_its_dropout_once(tower, placement):
 @pytest.mark.parametrize("tower", TOWERS)
 def test_there_is_no_dropout_unless_asked_for(tower):
     model = build("deepfm", tower)
-    np.testing.assert_array_equal(
-        ctr(model, training=True), ctr(model, training=False)
+    # Not to the last bit: oneDNN may compute the two by other kernels.
+    np.testing.assert_allclose(
+        ctr(model, training=True), ctr(model, training=False), rtol=1e-6
     )
 
 
