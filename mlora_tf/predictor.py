@@ -51,7 +51,9 @@ class Predictor:
             with pure_batches(False):
                 return model(inputs, training=False)["ctr"][:, 0]
 
-        self._forward = forward
+        # Not by `forward` itself: of the fifth model in a program TensorFlow
+        # would warn that it traces too often.
+        self._forward = forward.get_concrete_function()
         self._names = tuple(signature)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:

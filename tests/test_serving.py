@@ -529,7 +529,8 @@ def test_a_model_of_half_precision_is_exported_as_it_computes(tmp_path):
         assert signature.structured_outputs["ctr"].dtype == tf.float32
     found = ask(served, "serving_default", inputs)
     expected = predicted(model, inputs).astype("float32")
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    # A graph may round a product and its bias once, where eager does it twice.
+    np.testing.assert_allclose(found, expected, atol=0.005)
     # Folded, it rounds in other places.
     del inputs["domain"]
     expected = predicted(model, {**inputs, "domain": np.full(12, 1)})

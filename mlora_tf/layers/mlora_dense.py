@@ -195,7 +195,11 @@ class MLoRADense(DomainLayer):
         else:
             shape = (ops.shape(inputs)[0], self.units)
             outputs = ops.zeros(shape, self.compute_dtype)
-        if self.bias is not None:
+        # Dropout takes the shared bias, too. Else it comes last: TensorFlow
+        # 2.21 gives up optimizing a graph with relu((product + bias) + sum)
+        # wherever oneDNN is on.
+        bias_last = not (training and self.shared_dropout)
+        if self.bias is not None and not bias_last:
             outputs = outputs + self.bias
         outputs = self.dropout(outputs)
         if self.lora_kernel_a is not None:
@@ -208,6 +212,8 @@ class MLoRADense(DomainLayer):
             )
         elif self.lora_bias is not None:
             outputs = outputs + domain_ops.domain_rows(self.lora_bias, domain)
+        if self.bias is not None and bias_last:
+            outputs = outputs + self.bias
         return self.activation(outputs)
 
     def specialize(self, domain: int) -> keras.layers.Dense:
