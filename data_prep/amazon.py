@@ -176,12 +176,15 @@ def main() -> None:
         "Split rows that weren't clicked by domain, or, as the published code "
         "does, by user.",
     )
-    for name, default in (("ctr_low", 0.2), ("ctr_high", 0.5)):
+    for name, default, end in (
+        ("ctr_low", 0.2, "From"),
+        ("ctr_high", 0.5, "To"),
+    ):
         flags.DEFINE_float(
             name,
             default,
-            "The range that each domain's clicks to a row that wasn't clicked "
-            "are drawn from.",
+            f"{end} where each domain's clicks to a row that wasn't clicked "
+            "are drawn.",
             lower_bound=implicit.LOWEST_CTR,
             upper_bound=1,
         )

@@ -3,7 +3,7 @@ r"""Prepares MovieLens-1M as in Table 1 of the MLoRA paper.
 A row is a rating, and a click is a rating of 5. Domains are the users'
 genders, or their age groups or occupations.
 
-    python -m data_prep.movielens --raw=../shared/data/ml-1m/ml-1m.zip \
+    python -m data_prep.movielens --raw=ml-1m.zip \
         --domain=gender --output=data/ml1m-gender
 
 `--raw` is the official archive, https://grouplens.org/datasets/movielens/1m/,
