@@ -47,6 +47,11 @@ the folder doesn't know has the id 0; rows of other domains are left out.
     python -m data_prep.table --input=tomorrow.parquet --like=data/mine \
         --output=data/tomorrow
 
+`--new_domain=jp` takes the rows of a domain in that the folder doesn't have:
+it becomes the last one, and the new values of its training rows follow those
+that there are, so that all ids stay what they were. `experiments.add_domain`
+trains it then. A table with pretrained vectors gets no new values.
+
 With `--runner` the log is prepared by Apache Beam, on as many machines as
 there are: see `data_prep.beam_table`. The folder has the same bytes.
 
@@ -68,6 +73,7 @@ from data_prep import domains as domain_rules
 from data_prep import staging
 from data_prep import table_columns
 from data_prep import table_config
+from data_prep import table_grown
 from data_prep import table_like
 from data_prep import table_split
 from data_prep import table_vectors
@@ -113,6 +119,7 @@ def prepare(
     runner: str | None = None,
     beam_options: str = "",
     like: str | pathlib.Path | None = None,
+    new_domain: str | None = None,
 ) -> dict[str, Any]:
     """Reads a click log and writes the prepared folder.
 
@@ -143,6 +150,8 @@ def prepare(
         beam_options: The runner's own options, as its command line has them.
         like: A prepared folder whose columns, vocabularies, domains, buckets
             and means it gets, in place of all arguments that say them.
+        new_domain: A domain that `like` doesn't have: it is added as the last,
+            and the new values of its training rows to the vocabularies.
 
     Returns:
         The content of the folder's manifest.
@@ -168,6 +177,11 @@ def prepare(
     }
     defaults = table_config.Defaults(min_count, buckets, separator, missing)
     earlier = None
+    if new_domain is not None and like is None:
+        raise PreparationError(
+            f"--new_domain={new_domain} is new to a folder that is there; name "
+            "that as --like."
+        )
     if like is None:
         columns = _columns(config, named, defaults)
     else:
@@ -209,6 +223,7 @@ def prepare(
             "fractions": None if split == "given" else shares,
             "drop_one_class_domains": drop_one_class_domains,
             **({"like": earlier.digest} if earlier else {}),
+            **({"new_domain": new_domain} if new_domain else {}),
         },
         drop_one_class_domains=drop_one_class_domains,
         max_vocabulary=max_vocabulary,
@@ -216,6 +231,7 @@ def prepare(
         seed=seed,
         overwrite=overwrite,
         like=earlier,
+        new_domain=new_domain,
     )
     log.check_columns(job.names)
     table_vectors.files(columns)
@@ -257,8 +273,15 @@ def _run(job: Job) -> dict[str, Any]:
             max_vocabulary=job.max_vocabulary,
         )
     else:
-        domains, known = job.like.choose(counted(log, columns, cells, splitter))
-        fitted = job.like.fitted(known)
+        counts = counted(log, columns, cells, splitter)
+        like = job.like
+        if job.new_domain is not None:
+            like = table_grown.grown(
+                *(like, job.new_domain, counts, log, cells, splitter),
+                job.max_vocabulary,
+            )
+        domains, known = like.choose(counts)
+        fitted = like.fitted(known)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
     unknown = None if job.like is None else table_like.Unknown(job.like)
@@ -325,6 +348,9 @@ def main() -> None:
     flags.DEFINE_string(
         "like", None, "A prepared folder whose columns and ids are used."
     )
+    flags.DEFINE_string(
+        "new_domain", None, "A domain that --like gets besides, as its last."
+    )
     flags.DEFINE_string("label", None, "The column of the clicks.")
     flags.DEFINE_string("domain", None, "The column of the domains.")
     for name, what in (
@@ -368,6 +394,7 @@ def main() -> None:
         *table_config.KEYS,
         "config",
         "like",
+        "new_domain",
         "min_count",
         "buckets",
         "separator",

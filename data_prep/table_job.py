@@ -40,6 +40,7 @@ class Job:
         seed: Seed of the random split and of samples.
         overwrite: Whether a prepared folder of that name is replaced.
         like: The folder whose schema it gets; None: one of its own.
+        new_domain: A domain that it gets besides.
     """
 
     output: pathlib.Path
@@ -54,6 +55,7 @@ class Job:
     seed: int
     overwrite: bool
     like: Like | None = None
+    new_domain: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,6 +5,9 @@ import json
 import logging
 import math
 import pathlib
+import types
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +52,8 @@ def run(
     console: Console | None = None,
     stop: StopSignals | None = None,
     imports: Sequence[str] = (),
+    train: Callable[..., list[training.Phase]] = training.train,
+    about: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> dict[str, Any]:
     """Trains a recipe and writes the run's folder.
 
@@ -69,6 +74,8 @@ def run(
         stop: Signals that end the run once its state is saved; None leaves
             them to others.
         imports: The user's modules that have been imported; recorded.
+        train: Trains, with the arguments of `training.train`.
+        about: What else the run is, for `config.json`.
 
     Returns:
         The content of `metrics.json`.
@@ -92,6 +99,8 @@ def run(
             stop,
             workers,
             imports,
+            train,
+            about,
         )
 
 
@@ -106,8 +115,11 @@ def _run(
     stop: StopSignals | None,
     workers: Workers,
     imports: Sequence[str],
+    train: Callable[..., list[training.Phase]],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     config: dict[str, Any] = {
+        **about,
         "recipe": recipe.to_dict(),
         "data": log.fingerprint,
         "reading": log.reading,
@@ -137,7 +149,7 @@ def _run(
     metrics = workers.from_chief(finished)
     if metrics is not None:
         return metrics
-    phases = training.train(
+    phases = train(
         log,
         recipe,
         strategy,

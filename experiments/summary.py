@@ -21,7 +21,7 @@ def summary(overall: dict[str, Any], title: str = "test") -> str:
     for domain in domains:
         lines.append(
             f"{set_cell_size(domain['name'], width)}"
-            f"{domain['rows']:>9,}{domain['ctr']:>8.2%}"
+            f"{domain['rows']:>9,}{_share(domain['ctr']):>8}"
             f"{_percent(domain['auc']):>8}{_number(domain['pcoc']):>7}"
         )
     lines.append(
@@ -34,6 +34,10 @@ def summary(overall: dict[str, Any], title: str = "test") -> str:
         "doesn't. PCOC is predicted over observed clicks: 1 is calibrated."
     )
     return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 def _percent(value: float | None) -> str:

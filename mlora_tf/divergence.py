@@ -176,7 +176,9 @@ def _sum_of(variables: Sequence[keras.Variable]) -> Callable[[], tf.Tensor]:
         sums = [tf.reduce_sum(variable.value) for variable in variables]
         return tf.add_n([tf.cast(one, tf.float32) for one in sums or [0.0]])
 
-    return total
+    # Not `total` itself: of the fifth phase in a program TensorFlow would warn
+    # that it traces too often.
+    return total.get_concrete_function()
 
 
 def check_finite(model: keras.Model, domains: Sequence[str], when: str) -> None:

@@ -223,3 +223,126 @@ def test_a_folder_of_before_says_no_fill(earlier):
     ).hexdigest()
     (earlier / "manifest.json").write_text(json.dumps(manifest))
     refused(earlier, rows(), "'price' is filled with; prepare it once more")
+
+
+# --- A domain more -----------------------------------------------------------
+
+
+def with_new_domain(earlier, log, name="7", **options):
+    path = written(earlier.with_name("b.parquet"), log)
+    output = earlier.with_name("b")
+    table.prepare(path, output, like=earlier, new_domain=name, **options)
+    return data.load(output)
+
+
+def new_shop(count=90, seed=1):
+    """A log of the shops 1, 3 and 7: the last one has items of its own."""
+    rng = np.random.default_rng(seed)
+    shop = rng.choice([1, 3, 7], count)
+    names = np.where(
+        shop == 7,
+        rng.choice(["cap", "ink", "cap"], count),
+        rng.choice(["pen", "lid"], count),
+    )
+    return rows(
+        count,
+        seed,
+        shop=shop,
+        item=names,
+        user=rng.integers(50, 53, count),
+        seen=[["pen", "wax"][: 1 + (one == 7)] for one in shop],
+    )
+
+
+def test_a_new_domain_is_the_last_and_old_ids_stay(earlier):
+    before = Schema.load(earlier / "schema.json")
+    log = with_new_domain(earlier, new_shop())
+    after = log.schema
+    assert after.domains == (*before.domains, "7")
+    for old, new in zip(before.features, after.features, strict=True):
+        if old.name in ("price", "age"):
+            assert new == old
+        else:
+            assert new.vocabulary[: len(old.vocabulary)] == old.vocabulary
+    # "lid" is another shop's, and no value of the new one's; what it has seen
+    # is in the same table.
+    item = after.feature("item").vocabulary
+    old_items = before.feature("item").vocabulary
+    assert {"pen", "ink"} <= set(old_items)
+    assert set(item[len(old_items) :]) == {"cap", "wax"}
+    assert set(after.feature("user").vocabulary[-3:]) == {50, 51, 52}
+    parts = (log.train, log.valid, log.test)
+    domains = np.concatenate([part.domain for part in parts])
+    names = np.array(after.domains)[domains]
+    assert sorted(set(names.tolist())) == ["1", "3", "7"]
+    ids = column(log, "item")[names == "7"]
+    values = {item[one - 1] for one in ids if one}
+    assert values == {"cap", "ink"}
+
+
+def test_values_of_validation_and_test_rows_are_not_learned(earlier):
+    log = new_shop().to_pydict()
+    split = ["train", "valid", "test"]
+    log["part"] = [split[row % 3] for row in range(90)]
+    log["item"] = [f"of {part}" for part in log["part"]]
+    found = with_new_domain(
+        earlier, pa.table(log), split="given", split_column="part"
+    )
+    item = found.schema.feature("item").vocabulary
+    assert "of train" in item
+    assert not {"of valid", "of test"} & set(item)
+
+
+def test_a_rare_value_has_no_id(earlier):
+    log = new_shop().to_pydict()
+    seven = log["shop"].index(7)
+    log["user"][seven] = 99  # The folder's min_count of users is 2.
+    found = with_new_domain(earlier, pa.table(log))
+    assert 99 not in found.schema.feature("user").vocabulary
+
+
+def test_a_folder_with_a_new_domain_takes_another_one(earlier):
+    with_new_domain(earlier, new_shop())
+    log = new_shop(seed=2).to_pydict()
+    log["shop"] = [8 if one == 1 else one for one in log["shop"]]
+    path = written(earlier.with_name("c.parquet"), pa.table(log))
+    output = earlier.with_name("c")
+    like = earlier.with_name("b")
+    table.prepare(path, output, like=like, new_domain="8")
+    before = Schema.load(like / "schema.json")
+    after = Schema.load(output / "schema.json")
+    assert after.domains == (*before.domains, "8")
+    # A later log of the same domains gets the same schema.
+    table.prepare(path, earlier.with_name("d"), like=output)
+    assert Schema.load(earlier.with_name("d") / "schema.json") == after
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("3", r"--new_domain=3: .* has that domain already; leave the flag"),
+        ("9", r"--new_domain=9: the log has no row with it; new in it are '7'"),
+    ],
+)
+def test_a_new_domain_must_be_new_and_there(earlier, name, said):
+    with pytest.raises(PreparationError, match=said):
+        with_new_domain(earlier, new_shop(), name)
+    assert not earlier.with_name("b").exists()
+
+
+def test_a_new_domain_needs_a_folder(tmp_path):
+    log = written(tmp_path / "a.parquet", rows())
+    with pytest.raises(PreparationError, match=r"--new_domain=7 .*--like"):
+        table.prepare(
+            log,
+            tmp_path / "a",
+            config=config(tmp_path / "c.json"),
+            new_domain="7",
+        )
+
+
+def test_a_new_domains_ids_are_of_the_folders_kind(earlier):
+    log = new_shop().to_pydict()
+    log["user"] = [f"u{one}" for one in log["user"]]
+    with pytest.raises(PreparationError, match=r"column 'user': .*integers"):
+        with_new_domain(earlier, pa.table(log))
