@@ -164,6 +164,9 @@ class Batches:
 
         Args:
             done: How many of them; fewer than `steps`.
+
+        Returns:
+            A dataset of `steps - done` batches, as `dataset` has them.
         """
         return (
             self._dataset(done)

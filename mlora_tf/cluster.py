@@ -44,7 +44,14 @@ class Cluster:
         return split_address(self.addresses[self.index])[1]
 
     def name(self, index: int | None = None) -> str:
-        """How messages call a worker, this one by default."""
+        """How messages call a worker.
+
+        Args:
+            index: The worker's place; None is this process's.
+
+        Returns:
+            Its role and address, such as `"worker 1 (10.0.0.2:2222)"`.
+        """
         index = self.index if index is None else index
         role = "chief, worker 0" if index == 0 else f"worker {index}"
         return f"{role} ({self.addresses[index]})"
@@ -57,6 +64,9 @@ class Cluster:
 
         Args:
             environment: The variables, this process's by default.
+
+        Returns:
+            The cluster, or None.
 
         Raises:
             ClusterError: TF_CONFIG states no cluster of workers.

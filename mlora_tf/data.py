@@ -57,6 +57,22 @@ class ClickLog:
         test: Rows to report on.
         vectors: By table, the pretrained vectors of its ids, `float32` arrays
             of shape `(num_ids, dim)`.
+
+    Example:
+        Without a folder, from rows in memory:
+
+    >>> rows = Split(
+    ...     {"item": np.array([1, 2, 0]), "domain": np.array([0, 1, 1])},
+    ...     label=np.array([1, 0, 1], "float32"),
+    ... )
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> log = ClickLog(schema, "by hand", train=rows, valid=rows, test=rows)
+    >>> len(log.train), log.reading
+    (3, 'memory')
     """
 
     schema: Schema
@@ -86,10 +102,27 @@ def load(folder: str | pathlib.Path, reading: str = "auto") -> ClickLog:
             files' footers; values are checked when they are read. "auto"
             streams if the rows take more than `MEMORY_LIMIT` bytes in memory.
 
+    Returns:
+        The log; in its splits ids and numbers are of shape `(rows,)`, and
+        sequences of shape `(rows, max_length)`.
+
     Raises:
+        ValueError: There is no such `reading`.
         DataError: A file is missing or damaged, or holds values that the
             schema doesn't allow.
         SchemaError: `schema.json` is no schema.
+
+    Example:
+        A folder of clicks that are drawn, as `python -m data_prep.synthetic`
+        makes it in a checkout:
+
+    >>> import tempfile
+    >>> from data_prep import synthetic
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     synthetic.prepare(f"{folder}/mine", rows=200, domains=2)
+    ...     log = load(f"{folder}/mine")
+    >>> log.schema.domains, len(log.train), len(log.valid), len(log.test)
+    (('books', 'toys'), 119, 40, 41)
     """
     if reading not in READINGS:
         raise ValueError(

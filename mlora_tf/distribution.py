@@ -29,12 +29,23 @@ def training_strategy(
 
     Args:
         replicas: See `mirrored_strategy`. A worker trains on all its GPUs.
-        meeting_seconds: See `multi_worker_strategy`.
+        meeting_seconds: How long workers wait for one another.
+
+    Returns:
+        A `MultiWorkerMirroredStrategy` where TF_CONFIG states two workers or
+        more, and else what `mirrored_strategy` returns.
 
     Raises:
-        ClusterError: See `multi_worker_strategy`.
+        ClusterError: TF_CONFIG states no cluster of workers, or some of them
+            don't come, have other versions or other numbers of GPUs; or
+            `replicas` is given with several workers.
         ValueError: See `mirrored_strategy`.
         RuntimeError: See `mirrored_strategy`.
+
+    Example:
+    >>> strategy = training_strategy(replicas=1)
+    >>> strategy.num_replicas_in_sync
+    1
     """
     cluster = Cluster.from_environment()
     if cluster is None or len(cluster.addresses) == 1:
@@ -95,6 +106,20 @@ def distributed(
         batches: The batches, made with this worker's `shard`.
         strategy: Where to train.
         done: How many batches of the epoch are left out, the first ones.
+
+    Returns:
+        The dataset of `batches`, which Keras parts among this machine's
+        replicas. With several workers, one whose batches are parted already:
+        each replica's inputs and labels have `batch_size / replicas` rows.
+
+    Example:
+    >>> from mlora_tf.data import Split
+    >>> rows = Split({"domain": np.array([0, 1, 1, 0])}, np.ones(4, "float32"))
+    >>> batches = Batches(rows, 2, seed=0)
+    >>> for _, targets in distributed(batches, tf.distribute.get_strategy()):
+    ...     print(targets["ctr"].shape)
+    (2, 1)
+    (2, 1)
     """
     rest = batches.rest(done) if done else batches.dataset
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -135,9 +160,19 @@ def mirrored_strategy(replicas: int | None = None) -> tf.distribute.Strategy:
         replicas: How many devices to train on. None takes every GPU, or one
             CPU device where there is no GPU.
 
+    Returns:
+        The strategy; make the model and compile it in its `scope()`.
+
     Raises:
         ValueError: There are fewer devices than that.
         RuntimeError: TensorFlow has started with fewer logical CPU devices.
+
+    Example:
+    >>> strategy = mirrored_strategy(replicas=1)
+    >>> with strategy.scope():
+    ...     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    >>> strategy.num_replicas_in_sync
+    1
     """
     if replicas is not None and replicas < 1:
         raise ValueError(

@@ -56,6 +56,24 @@ class Fields:
         flat: The same side by side, of shape `(batch, fields * dim)`.
         domain: The rows' domains, an integer tensor of shape `(batch,)`.
         tables: Makes the tables of ids.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> fields = make_fields(
+    ...     schema,
+    ...     embedding_dim=4,
+    ...     embedding_initializer="uniform",
+    ...     embedding_l2=0.0,
+    ...     domain_field=True,
+    ... )
+    >>> list(fields.columns)
+    ['item', 'domain']
+    >>> fields.embeddings.shape, fields.flat.shape
+    ((None, 2, 4), (None, 8))
     """
 
     inputs: dict[str, Tensor]
@@ -131,10 +149,32 @@ def make_fields(
 
 
 def first_order(fields: Fields) -> Tensor:
-    """The linear part of a model: `(batch, 1)`.
+    """The linear part of a model.
 
     One learned number per id, summed over the fields; of a sequence, their
     mean; and of a dense feature without buckets, the number times a weight.
+
+    Args:
+        fields: The embedded fields, of which it reads the `columns`.
+
+    Returns:
+        A tensor of shape `(batch, 1)`, to add to a logit.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> fields = make_fields(
+    ...     schema,
+    ...     embedding_dim=4,
+    ...     embedding_initializer="uniform",
+    ...     embedding_l2=0.0,
+    ...     domain_field=True,
+    ... )
+    >>> first_order(fields).shape
+    (None, 1)
     """
     weights = []
     for name, column in fields.columns.items():
@@ -189,7 +229,21 @@ def auxiliary_logit(fields: Fields, num_domains: int, units: int) -> Tensor:
 
 
 def add(name: str, *parts: Tensor) -> Tensor:
-    """The sum of tensors of one shape; the layer's name has a dot."""
+    """The sum of tensors of one shape.
+
+    Args:
+        name: The name of the layer that adds; with a dot, so that it is no
+            feature's.
+        *parts: Tensors of one shape, such as `(batch, 1)`; one at least.
+
+    Returns:
+        A tensor of the parts' shape; of a single part, that part itself.
+
+    Example:
+    >>> linear, deep = np.array([[1.0]]), np.array([[2.0]])
+    >>> add("sum.parts", linear, deep).numpy().tolist()
+    [[3.0]]
+    """
     return layers.Add(name=name)(parts) if len(parts) > 1 else parts[0]
 
 

@@ -77,6 +77,13 @@ class Recipe:
 
     Raises:
         RecipeError: A value isn't allowed, or two don't go together.
+
+    Example:
+    >>> recipe = Recipe(tower="mlora", schedule="two_phase", dropout=0.5)
+    >>> recipe.changes()
+    {'schedule': 'two_phase', 'dropout': 0.5}
+    >>> recipe.to_dict()["hidden_units"]
+    [256, 128, 64]
     """
 
     backbone: str = "mlp"

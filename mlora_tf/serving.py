@@ -112,6 +112,25 @@ def export(
         ValueError: The model isn't the schema's, a weight isn't finite, a
             domain that is named can't be folded, a signature doesn't predict
             what the model does, or an argument is wrong.
+
+    Example:
+    >>> import tempfile
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, tower="mlora", hidden_units=[8])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     version = export(model, schema, folder, domains=["it"])
+    ...     served = tf.saved_model.load(version)
+    >>> sorted(served.signatures)
+    ['domain_it', 'raw', 'serving_default', 'tf_example']
+    >>> pen = served.signatures["raw"](
+    ...     item=tf.constant(["pen"]), domain=tf.constant(["it"])
+    ... )
+    >>> tuple(pen["ctr"].shape)
+    (1, 1)
     """
     _check(model, schema, domains)
     rows = golden_request.draw(schema)

@@ -81,6 +81,30 @@ def train(
         ClusterError: A worker was lost, or the workers have other data or
             recipes.
         Stopped: A signal came; the state is saved.
+
+    Example:
+    >>> import tempfile
+    >>> rng = np.random.default_rng(0)
+    >>> item, domain = rng.integers(0, 3, 200), rng.integers(0, 2, 200)
+    >>> rows = Split(
+    ...     {"item": item.astype("int32"), "domain": domain.astype("int32")},
+    ...     label=(item == domain + 1).astype("float32"),
+    ... )
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> log = ClickLog(schema, "by hand", train=rows, valid=rows, test=rows)
+    >>> recipe = Recipe(hidden_units=(8,), batch_size=50, max_epochs=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     strategy = tf.distribute.get_strategy()
+    ...     state = pathlib.Path(folder)
+    ...     (phase,) = train(log, recipe, strategy, state_folder=state)
+    >>> phase.name, len(phase.history), "val_wauc" in phase.history[0]
+    ('joint', 1, True)
+    >>> phase.model.output["ctr"].shape
+    (None, 1)
     """
     replicas = strategy.num_replicas_in_sync
     if recipe.batch_size % replicas:

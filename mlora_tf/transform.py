@@ -39,7 +39,22 @@ def domain_layers(model: keras.Model) -> Iterator[DomainLayer]:
 
 
 def domain_variables(model: keras.Model) -> list[keras.Variable]:
-    """The per-domain weights of a model; axis 0 of each is the domain."""
+    """The per-domain weights of a model; axis 0 of each is the domain.
+
+    Args:
+        model: A model from `build_model` or `adapt`, or any with layers that
+            are `DomainLayer`s, in models within it too.
+
+    Returns:
+        Variables of shape `(num_domains, ...)`; none for a shared tower.
+
+    Example:
+    >>> x, domain = keras.Input((6,)), keras.Input((), dtype="int32")
+    >>> outputs = mlora_tf.MLoRADense(8, 3, rank=2)(x, domain)
+    >>> model = keras.Model([x, domain], outputs)
+    >>> [tuple(variable.shape) for variable in domain_variables(model)]
+    [(3, 6, 2), (3, 2, 8), (3, 8)]
+    """
     return [
         variable
         for layer in domain_layers(model)
@@ -58,15 +73,15 @@ def freeze_backbone(
     Compile the model after it, in the strategy's scope: Keras caches the
     train function, and one that was made before would train on as before.
 
-    Raises:
-        ValueError: The model has no per-domain weight, or none that the base
-            lacks, so that nothing would be left to train.
-
     Args:
         model: The model; it is changed in place.
         base: A trained model whose weights `model` starts from and keeps:
             where it has per-domain weights itself, as STAR has beneath
             MLoRA, those are frozen too, by their paths.
+
+    Raises:
+        ValueError: The model has no per-domain weight, or none that the base
+            lacks, so that nothing would be left to train.
 
     Example:
     >>> schema = Schema(
@@ -224,11 +239,14 @@ def check_names(domains: Iterable[str]) -> tuple[str, ...]:
 def domain_names(model: keras.Model) -> tuple[str, ...]:
     """The names of a model's domains, in order.
 
-    Raises:
-        ValueError: The model has no `DomainIds`, or several.
-
     Args:
         model: A model from `build_model` or `adapt`.
+
+    Returns:
+        The names; a row's domain is an index into them.
+
+    Raises:
+        ValueError: The model has no `DomainIds`, or several.
 
     Example:
     >>> domain = keras.Input((), dtype="int32", name="domain")

@@ -35,6 +35,9 @@ def extend_vocabulary(
         feature: The feature's name.
         values: Raw values in any number, known ones and repeated ones too.
 
+    Returns:
+        The longer schema, for `grow_vocabulary` or `build_model`.
+
     Raises:
         SchemaError: There is no such feature, it is of numbers, or the values
             are no integers or strings, as the vocabulary's are, or a single

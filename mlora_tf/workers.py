@@ -50,7 +50,14 @@ class Workers:
         self.is_chief = self.index == 0
 
     def part(self, size: int) -> range:
-        """This worker's part of `size` things: parts follow one another."""
+        """This worker's part of some things: parts follow one another.
+
+        Args:
+            size: How many things there are.
+
+        Returns:
+            The indices of this worker's.
+        """
         first = self.index * size // self.count
         return range(first, (self.index + 1) * size // self.count)
 
@@ -59,7 +66,10 @@ class Workers:
 
         Args:
             rows: An array of any number of rows, of the same type and row
-                shape on all workers.
+                shape on all workers: `(own rows, ...)`.
+
+        Returns:
+            An array of shape `(all rows, ...)`.
         """
         if self.count == 1:
             return rows
@@ -76,6 +86,9 @@ class Workers:
 
         Args:
             work: Returns JSON-ready values.
+
+        Returns:
+            What it returned, on all workers.
 
         Raises:
             ClusterError: The work raised an error on the chief, where that

@@ -22,7 +22,7 @@ def autoint(
     use_residual: bool = True,
     use_scale: bool = False,
 ) -> Any:
-    """Attention over fields beside a deep tower; logits `(batch, 1)`.
+    """Attention over fields beside a deep tower.
 
     It is the paper's AutoInt+, and joined as in MLoRA's published code: the
     last layer reads the attended fields and the tower side by side (eq. 9,
@@ -30,13 +30,32 @@ def autoint(
     doesn't have, is added.
 
     Args:
-        fields: The embedded fields.
-        tower: The deep tower.
+        fields: The embedded fields: `embeddings` of shape `(batch, fields,
+            dim)`, and `flat` of shape `(batch, fields * dim)`.
+        tower: The deep tower, on inputs of shape `(batch, fields * dim)`.
         num_layers: How many layers of attention, one on the other.
         num_heads: See `FieldAttention`, as for all that follow.
         head_size: Width of each head.
         use_residual: Whether a layer adds a projection of its input.
         use_scale: Whether scores are divided by `sqrt(head_size)`.
+
+    Returns:
+        The logits, a tensor of shape `(batch, 1)`.
+
+    Raises:
+        ValueError: `num_layers`, `num_heads` or `head_size` isn't a positive
+            integer.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> options = {"num_layers": 2, "num_heads": 2, "head_size": 5}
+    >>> model = build_model(schema, "autoint", backbone_options=options)
+    >>> model.get_layer("attention.1").output.shape
+    (None, 2, 10)
 
     Reference:
         Song et al., "AutoInt: Automatic Feature Interaction Learning via

@@ -10,7 +10,28 @@ from mlora_tf.towers import Tower
 
 
 def deepfm(fields: Fields, tower: Tower) -> Any:
-    """A factorization machine beside a deep tower; logits `(batch, 1)`.
+    """A factorization machine beside a deep tower.
+
+    The sum of a linear model, of the inner products of all pairs of fields
+    and of the tower. The last two read the same embeddings.
+
+    Args:
+        fields: The embedded fields: `embeddings` of shape `(batch, fields,
+            dim)`, and `flat` of shape `(batch, fields * dim)`.
+        tower: The deep tower, on inputs of shape `(batch, fields * dim)`.
+
+    Returns:
+        The logits, a tensor of shape `(batch, 1)`.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, "deepfm", "mlora", hidden_units=[4])
+    >>> [part.shape for part in model.get_layer("sum.parts").input]
+    [(None, 1), (None, 1), (None, 1)]
 
     Reference:
         Guo et al., "DeepFM: A Factorization-Machine based Neural Network for

@@ -10,10 +10,31 @@ from mlora_tf.towers import Tower
 
 
 def nfm(fields: Fields, tower: Tower) -> Any:
-    """A linear model beside a tower on all pairs; logits `(batch, 1)`.
+    """A linear model beside a tower on all pairs.
 
     The tower's input is as wide as one embedding. The paper's dropout on the
     pooled pairs is left out, as in MLoRA's published code.
+
+    Args:
+        fields: The embedded fields, at least 2; `embeddings`, of shape
+            `(batch, fields, dim)`.
+        tower: The deep tower, on inputs of shape `(batch, dim)`.
+
+    Returns:
+        The logits, a tensor of shape `(batch, 1)`.
+
+    Raises:
+        ValueError: There is one field alone.
+
+    Example:
+    >>> schema = Schema(
+    ...     features=(SparseFeature("item", ("pen", "ink")),),
+    ...     domain_name="country",
+    ...     domains=("fr", "it"),
+    ... )
+    >>> model = build_model(schema, "nfm", hidden_units=[4])
+    >>> model.get_layer("pairs.pooled").output.shape
+    (None, 8)
 
     Reference:
         He and Chua, "Neural Factorization Machines for Sparse Predictive

@@ -24,7 +24,7 @@ class CheckedIds(keras.layers.Layer):
         inputs: Integer tensor of shape `(batch,)` or `(batch, length)`.
 
     Returns:
-        The same ids, as `int32`.
+        The same ids in the same shape, as `int32`.
 
     Raises:
         tf.errors.InvalidArgumentError: An id is not in `[lowest, num_ids)`;

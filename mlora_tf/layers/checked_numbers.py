@@ -23,7 +23,7 @@ class CheckedNumbers(keras.layers.Layer):
         inputs: Tensor of numbers, of any shape.
 
     Returns:
-        The same numbers.
+        The same numbers, in the same shape.
 
     Raises:
         tf.errors.InvalidArgumentError: One isn't finite; see

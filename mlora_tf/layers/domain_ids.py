@@ -23,7 +23,7 @@ class DomainIds(keras.layers.Layer):
         inputs: Integer tensor of shape `(batch,)`.
 
     Returns:
-        The same integers, as `int32`.
+        The same integers, `int32` of shape `(batch,)`.
 
     Raises:
         tf.errors.InvalidArgumentError: One is not in `[0, len(domains))`;

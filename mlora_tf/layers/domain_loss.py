@@ -37,7 +37,7 @@ class DomainLoss(keras.layers.Layer):
         training: Whether to add the loss.
 
     Returns:
-        The inputs.
+        The inputs, in their shape.
 
     Raises:
         tf.errors.InvalidArgumentError: A domain is out of range; see

@@ -25,7 +25,7 @@ class GradientReversal(keras.layers.Layer):
         inputs: Tensor of any shape.
 
     Returns:
-        The inputs.
+        The inputs, in their shape.
 
     Raises:
         ValueError: `weight` isn't a number of at least 0.

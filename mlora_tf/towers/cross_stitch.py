@@ -30,6 +30,27 @@ def cross_stitch(
         num_domains: How many domains, and networks, there are.
         hidden: The hidden layers of each network.
         self_weight: What a network keeps of its own at the start.
+
+    Returns:
+        The tower: from `(batch, in)` to the last hidden layer `(batch,
+        hidden.units[-1])`, and from whatever is gathered for it to the logit
+        `(batch, 1)`.
+
+    Raises:
+        ValueError: `self_weight` isn't a number from 0 to 1; raised when the
+            tower is called.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> tower = cross_stitch(domain, 3, Hidden(units=(8, 4)))
+    >>> last = tower(x)
+    >>> last.shape, tower.logit(last).shape
+    ((None, 4), (None, 1))
+
+    Reference:
+        Misra et al., "Cross-stitch Networks for Multi-task Learning", CVPR
+        2016; Sheng et al., "One Model to Serve All: Star Topology Adaptive
+        Recommender for Multi-Domain CTR Prediction", CIKM 2021, section 4.1.
     """
 
     def tower(x: Any) -> Any:

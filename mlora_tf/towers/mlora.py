@@ -53,6 +53,27 @@ def mlora(
         lora_regularizer: Penalty on `A` and on `B`.
         adapted_layers: Which hidden layers have adapters, counted from 0; the
             others are the shared tower's. None: all have.
+
+    Returns:
+        The tower: from `(batch, in)` to the last hidden layer `(batch,
+        hidden.units[-1])`, and from whatever is gathered for it to the logit
+        `(batch, 1)`.
+
+    Raises:
+        ValueError: `adapted_layers` aren't hidden layers; or another argument
+            isn't in its range, or not even rank 1 fits into
+            `max_adapter_params`, raised when the tower is called.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> tower = mlora(domain, 3, Hidden(units=(8, 4)), rank=2)
+    >>> last = tower(x)
+    >>> last.shape, tower.logit(last).shape
+    ((None, 4), (None, 1))
+
+    Reference:
+        Yang et al., "MLoRA: Multi-Domain Low-Rank Adaptive Network for
+        Click-Through Rate Prediction", RecSys 2024, eqs. 9 and 10.
     """
     adapted = chosen_layers(adapted_layers, hidden)
     if shared_adapter:

@@ -33,8 +33,26 @@ def mmoe(
         num_experts: How many experts, at least 2; None is one for each
             domain, and 2 for a single one.
 
+    Returns:
+        The tower: from `(batch, in)` to the last hidden layer `(batch,
+        hidden.units[-1])`, and from whatever is gathered for it to the logit
+        `(batch, 1)`.
+
     Raises:
         ValueError: There are not at least two experts to mix.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> tower = mmoe(domain, 3, Hidden(units=(8, 4)), num_experts=4)
+    >>> last = tower(x)
+    >>> last.shape, tower.logit(last).shape
+    ((None, 4), (None, 1))
+
+    Reference:
+        Ma et al., "Modeling Task Relationships in Multi-task Learning with
+        Multi-gate Mixture-of-Experts", KDD 2018, eqs. 6 to 8; Sheng et al.,
+        "One Model to Serve All: Star Topology Adaptive Recommender for
+        Multi-Domain CTR Prediction", CIKM 2021, section 4.1.
     """
     if num_experts is None:
         num_experts = max(num_domains, 2)

@@ -36,6 +36,28 @@ def mulann(
         reversal_weight: Weight of its reversed gradient: the tower gets
             `-reversal_weight * loss_weight` times the cross-entropy's.
         discriminator_units: Width of its hidden layer.
+
+    Returns:
+        The tower: from `(batch, in)` to the last hidden layer `(batch,
+        hidden.units[-1])`, and from whatever is gathered for it to the logit
+        `(batch, 1)`.
+
+    Raises:
+        ValueError: A weight isn't a number of at least 0, or
+            `discriminator_units` isn't a positive integer; raised when the
+            tower is called.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> tower = mulann(domain, 3, Hidden(units=(8, 4)))
+    >>> last = tower(x)
+    >>> last.shape, tower.logit(last).shape
+    ((None, 4), (None, 1))
+
+    Reference:
+        Schoenauer-Sebag et al., "Multi-Domain Adversarial Learning", ICLR
+        2019; Sheng et al., "One Model to Serve All: Star Topology Adaptive
+        Recommender for Multi-Domain CTR Prediction", CIKM 2021, section 4.1.
     """
     base = shared(domain, num_domains, hidden)
 

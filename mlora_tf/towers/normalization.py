@@ -46,6 +46,24 @@ def normalized(tower: Tower, norm: str, domain: Any, num_domains: int) -> Tower:
         norm: A name in `NORMS`.
         domain: The rows' domains, an integer tensor of shape `(batch,)`.
         num_domains: How many domains there are.
+
+    Returns:
+        A tower from `(batch, in)` to the last hidden layer, with the logit of
+        the one it was given; for "none" that tower itself.
+
+    Raises:
+        KeyError: There is no such `norm`.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> plain = Tower(keras.layers.Dense(8), keras.layers.Dense(1))
+    >>> tower = normalized(plain, "partitioned", domain, 3)
+    >>> keras.Model([x, domain], tower(x)).layers[2].name
+    'norm.deep'
+
+    Reference:
+        Sheng et al., "One Model to Serve All: Star Topology Adaptive
+        Recommender for Multi-Domain CTR Prediction", CIKM 2021, section 3.3.
     """
     normalize = NORMS[norm]
     if normalize is None:

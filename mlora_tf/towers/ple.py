@@ -38,8 +38,20 @@ def ple(
         num_specific: How many experts of a level each domain has of its own.
         num_shared: How many experts of a level are shared.
 
+    Returns:
+        The tower: from `(batch, in)` to the last hidden layer `(batch,
+        hidden.units[-1])`, and from whatever is gathered for it to the logit
+        `(batch, 1)`.
+
     Raises:
         ValueError: `num_specific` or `num_shared` is no integer of at least 1.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> tower = ple(domain, 3, Hidden(units=(8, 4)), num_shared=2)
+    >>> last = tower(x)
+    >>> last.shape, tower.logit(last).shape
+    ((None, 4), (None, 1))
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE): A Novel Multi-Task

@@ -42,7 +42,7 @@ def star(
         mlora: STAR + MLoRA, which the paper measures and whose wiring its
             code never showed. "factorized": `W_d := 1 + A_d B_d` in each
             hidden layer, which is how adapters reduce a specific network's
-            parameters (MLoRA, section 4.2). "parallel": a full `W_d`, and
+            parameters (MLoRA, section 4.4). "parallel": a full `W_d`, and
             beside it `x A_d B_d + b_d` before the activation, as its author
             describes it. None is STAR.
         rank: The adapters' rank; see `MLoRADense`, as for the next two.
@@ -53,9 +53,28 @@ def star(
         lora_regularizer: Penalty on their `A` and on their `B`.
         adapted_layers: Which hidden layers have them; see `mlora`.
 
+    Returns:
+        The tower: from `(batch, in)` to the last hidden layer `(batch,
+        hidden.units[-1])`, and from whatever is gathered for it to the logit
+        `(batch, 1)`.
+
     Raises:
         ValueError: There is no such form of `mlora`, or there is none and
-            adapters are asked for.
+            adapters are asked for; or one of their arguments isn't in its
+            range, raised when the tower is called.
+
+    Example:
+    >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
+    >>> tower = star(domain, 3, Hidden(units=(8, 4)), mlora="parallel")
+    >>> last = tower(x)
+    >>> last.shape, tower.logit(last).shape
+    ((None, 4), (None, 1))
+
+    Reference:
+        Sheng et al., "One Model to Serve All: Star Topology Adaptive
+        Recommender for Multi-Domain CTR Prediction", CIKM 2021, eqs. 5 and 6;
+        Yang et al., "MLoRA: Multi-Domain Low-Rank Adaptive Network for
+        Click-Through Rate Prediction", RecSys 2024, section 4.4.
     """
     if mlora is not None and mlora not in MLORA_FORMS:
         raise ValueError(

@@ -27,6 +27,13 @@ class Tower:
             `(batch, out)`.
         logit: The last layer, from whatever a backbone gathers for it
             `(batch, width)` to `(batch, 1)`.
+
+    Example:
+    >>> dense = keras.layers.Dense(8, activation="relu")
+    >>> tower = Tower(dense, logit=keras.layers.Dense(1))
+    >>> last = tower(np.ones((2, 4)))
+    >>> tuple(last.shape), tuple(tower.logit(last).shape)
+    ((2, 8), (2, 1))
     """
 
     hidden: Callable[[Any], Any]
@@ -50,6 +57,15 @@ class Hidden:
             the other towers, and in every one with ReLU and without
             adapters, they are the same.
         kernel_initializer: Draws the kernels.
+
+    Raises:
+        ValueError: There is no layer, a width isn't a positive integer, or
+            there is no such `dropout_placement`.
+
+    Example:
+    >>> hidden = Hidden(units=(64, 32), dropout=0.1)
+    >>> hidden.shared_dropout, hidden.output_dropout
+    (0.1, 0.0)
     """
 
     units: tuple[int, ...] = (256, 128, 64)
