@@ -1,6 +1,11 @@
 """Click prediction for many domains at once: MLoRA and STAR in Keras 3."""
 
-from mlora_tf import preflight as preflight
+from mlora_tf import preflight as preflight  # isort: split
+
+from mlora_tf import data as data
+from mlora_tf import distribution as distribution
+from mlora_tf import serving as serving
+from mlora_tf import training as training
 from mlora_tf.adapters import load_adapters
 from mlora_tf.adapters import save_adapters
 from mlora_tf.adapting import adapt

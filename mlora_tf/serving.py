@@ -132,6 +132,11 @@ def export(
     >>> tuple(pen["ctr"].shape)
     (1, 1)
     """
+    if not isinstance(schema, Schema):
+        raise ValueError(
+            "schema must be a Schema; the folder is the third argument. "
+            f"Received: {schema!r}"
+        )
     _check(model, schema, domains)
     rows = golden_request.draw(schema)
     if golden is not None:

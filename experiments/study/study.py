@@ -214,12 +214,15 @@ class Study:
                 + (f"  about {seconds:.0f} s" if seconds else "")
             )
         known = [trainer.estimate(log, run) for run in left]
-        total = sum(seconds for seconds in known if seconds) / jobs
+        minutes = sum(seconds for seconds in known if seconds) / jobs / 60
         unknown = sum(seconds is None for seconds in known)
+        about = f": about {minutes:.0f} min, {jobs} at a time"
+        if unknown == len(known):
+            about = "; no run on these data tells how long they take"
+        elif unknown:
+            about += f", and {unknown} that nobody can tell yet"
         print(
-            f"{len(left)} runs are missing: about {total / 60:.0f} min, {jobs} "
-            "at a time"
-            + (f"; {unknown} of them nobody can tell yet" if unknown else ""),
+            f"{len(left)} runs are missing{about if left else ''}.",
             file=sys.stderr,
         )
 

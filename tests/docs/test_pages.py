@@ -6,6 +6,9 @@ import shutil
 
 import keras
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 
 import mlora_tf
@@ -27,12 +30,19 @@ RUNS = {
         "experiments.score",
         "experiments.train",
     },
+    "add_a_domain.md": {"data_prep.table", "experiments.add_domain"},
     "pretrained_embeddings.md": {"data_prep.table"},
-    "streaming_and_drift.md": {"data_prep.synthetic", "experiments.train"},
+    "streaming_and_drift.md": {
+        "data_prep.synthetic",
+        "data_prep.table",
+        "experiments.train",
+    },
     "tensorflow_serving.md": {
         "experiments.export",
         "experiments.verify_export",
     },
+    "two_gpus.md": {"experiments.train"},
+    "which_tower.md": {"experiments.describe", "experiments.train"},
 }
 """Which commands of a page are run; of all others the flags are checked."""
 
@@ -106,7 +116,13 @@ def run(command):
     pages.run(command, FAST if train else ())
 
 
-AFTER_OWN_LOG = {"a_runs_folder.md", "tensorflow_serving.md"}
+AFTER_OWN_LOG = {
+    "a_runs_folder.md",
+    "add_a_domain.md",
+    "tensorflow_serving.md",
+    "two_gpus.md",
+    "which_tower.md",
+}
 """Pages that go on with what is there after that one."""
 
 
@@ -138,7 +154,28 @@ def with_vectors(folder):
             (folder / files[block.kind]).write_text(block.text)
 
 
-BEFOREHAND = {"pretrained_embeddings.md": with_vectors}
+def with_new_shop(folder):
+    write_log(folder / "tomorrow")
+    text = (folder / "tomorrow" / "clicks.csv").read_text()
+    # Its third shop is one that the run doesn't know.
+    tomorrow = folder / "logs" / "tomorrow.csv"
+    tomorrow.write_text(text.replace(",market,", ",kiosk,"))
+
+
+def with_times(folder):
+    write_log(folder / "logs")
+    log = pa_csv.read_csv(folder / "logs" / "clicks.csv")
+    times = pa.array(range(1_700_000_000, 1_700_000_000 + len(log)))
+    pq.write_table(
+        log.append_column("ts", times), folder / "logs" / "clicks.parquet"
+    )
+
+
+BEFOREHAND = {
+    "add_a_domain.md": with_new_shop,
+    "pretrained_embeddings.md": with_vectors,
+    "streaming_and_drift.md": with_times,
+}
 """What a page's reader has before it."""
 
 
@@ -176,7 +213,12 @@ def test_the_page_about_ones_own_log_does_what_it_says(own_log):
     assert first.text.splitlines()[0] == header
 
 
-SLOW = {"streaming_and_drift.md", "tensorflow_serving.md"}
+SLOW = {
+    "streaming_and_drift.md",
+    "tensorflow_serving.md",
+    "two_gpus.md",
+    "which_tower.md",
+}
 """Pages that train, and take more seconds than all others."""
 
 
