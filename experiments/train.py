@@ -7,7 +7,7 @@ The folder tells everything about the run; see `experiments/runs.py`. The same
 command goes on with a run that was killed, and does nothing for a finished
 one; SIGTERM and Ctrl-C save the epoch under way. On MovieLens-1M by gender it
 takes about a minute on two cores; expect a test WAUC of 80.2 to 81.2, by
-recipe (README has the table). A flag below without a default has the value of
+recipe (BUILD.md has the table). A flag below without a default has the value of
 `--preset` unless it is given; `mlora_tf/recipes.py` says what each does.
 """
 

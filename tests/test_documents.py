@@ -74,6 +74,21 @@ def test_what_validation_chooses_has_not_lost_yet():
             assert f"adapters gain +{gain:.2f} WAUC" in text
 
 
+def test_readme_tells_what_the_gain_is_made_of():
+    rows = json.loads((RESULTS / "mlora_controls.json").read_text())["rows"]
+    gains = {
+        row["arm"]: np.mean(row["wauc_gain"])
+        for row in rows
+        if row["data"] == "amazon-6" and "wauc_gain" in row
+    }
+    text = " ".join(read("README.md").split())
+    shared = gains["one adapter for all"]
+    said = f"One adapter for all categories together gains +{shared:.2f} there"
+    assert said in text
+    assert "a bias for each nothing" in text
+    assert abs(gains["bias of each domain"]) < 0.1
+
+
 def test_readmes_pages_and_pictures_are_there():
     for name in ["README.md", "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
@@ -136,6 +151,19 @@ def test_the_quickstart_tells_the_committed_result():
     words = " ".join(quickstart.__doc__.split())
     for key in ("base", "two_phase", "joint", "best"):
         assert f"{100 * result['all'][key]:.1f}" in words, key
+    base, joint, best = (
+        f"{100 * result['all'][key]:.1f}" for key in ("base", "joint", "best")
+    )
+    which = " ".join(read("docs/cookbook/which_tower.md").split())
+    assert (
+        f"base has a test WAUC of {base}, MLoRA trained jointly {joint}, and "
+        f"the best possible is {best}."
+    ) in which
+    readme = " ".join(read("README.md").split())
+    assert (
+        f"MLoRA raises the test WAUC from {base} to {joint} (best possible "
+        f"{best}; one seed)"
+    ) in readme
 
 
 def test_every_command_in_the_documents_is_a_module_there():
