@@ -49,6 +49,9 @@ What to do next:
     {shlex.join(["tensorboard", f"--logdir={output}/tensorboard"])}
     {shlex.join(["python", "-m", "mlora_tf.doctor", *doctor])}
     {export_command(output, imports)}
+
+`experiments.evaluate`, `experiments.score` and `experiments.add_domain` take
+this folder as `--run`.
 """
 
 

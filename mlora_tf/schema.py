@@ -73,6 +73,11 @@ class Schema:
     label: str = "label"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.features, tuple):
+            raise SchemaError(
+                "features must be a tuple, of one as in (feature,). "
+                f"Received: {short(self.features)}"
+            )
         if not self.features:
             raise SchemaError("a schema needs at least one feature.")
         names = [feature.name for feature in self.features]

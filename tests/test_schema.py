@@ -72,10 +72,18 @@ def test_json_brings_the_schema_back(schema):
     assert hash(twin) == hash(schema)
 
 
-def test_names_stand_in_the_file_as_people_write_them():
-    schema = Schema((SparseFeature("商品", ("ペン", "墨")),), "国", ("日本",))
+@pytest.mark.parametrize("features", [SCHEMA.features[0], None])
+def test_features_that_are_no_tuple_raise(features):
+    said = "features must be a tuple, of one as in"
+    with pytest.raises(SchemaError, match=said):
+        Schema(features, "country", ("fr",))
+
+
+def test_values_stand_in_the_file_as_people_write_them():
+    item = SparseFeature("item", ("ペン", "墨"))
+    schema = Schema((item,), "country", ("日本", "Österreich"))
     text = schema.to_json()
-    assert all(name in text for name in ("商品", "ペン", "国", "日本"))
+    assert all(name in text for name in ("ペン", "日本", "Österreich"))
     assert Schema.from_json(text) == schema
 
 

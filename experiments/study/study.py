@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -144,14 +145,17 @@ class Study:
             jobs=values.jobs,
             console=console,
         )
-        self.write(log, values.preset)
+        self.write(log, values.preset, self._given(values))
 
-    def write(self, log: RunLog, preset: str) -> Section | None:
+    def write(
+        self, log: RunLog, preset: str, command: str | None = None
+    ) -> Section | None:
         """Writes the files: all data sets that the log has runs of.
 
         Args:
             log: The finished runs; the files are beside it.
             preset: Whose rows.
+            command: What has trained them; None: what trains all of them.
 
         Returns:
             What was written; None, and no file, if nothing compares.
@@ -172,7 +176,7 @@ class Study:
             self.name if preset == self.presets[0] else f"{self.name}_{preset}"
         )
         path = log.path.parent / f"{name}.json"
-        command = self._command(found, preset)
+        command = command or self._command(found, preset)
         rows = [one.to_dict(rival_of(one, found)) for one in found]
         content: dict[str, Any] = {
             "title": self.title,
@@ -204,6 +208,24 @@ class Study:
         return (
             f"python -m experiments.{self.name} --data={','.join(data)} "
             f"--seeds={seeds} --preset={preset}"
+        )
+
+    def _given(self, values: Any) -> str | None:
+        """The command as it was given, where its tables are somebody's own."""
+        if pathlib.Path(values.output).resolve() == RESULTS.resolve():
+            return None
+        models = (
+            [f"--models={','.join(values.models)}"] if values.models else []
+        )
+        return shlex.join(
+            [
+                *("python", "-m", f"experiments.{self.name}"),
+                f"--data={','.join(values.data)}",
+                *models,
+                f"--seeds={values.seeds}",
+                f"--preset={values.preset}",
+                f"--output={values.output}",
+            ]
         )
 
     def _say(self, log: RunLog, left: Sequence[Any], jobs: int) -> None:

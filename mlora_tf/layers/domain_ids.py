@@ -41,7 +41,12 @@ class DomainIds(keras.layers.Layer):
         self, domains: Sequence[str], name: str = "ids.domain", **kwargs: Any
     ) -> None:
         super().__init__(name=name, **kwargs)
-        many = isinstance(domains, list | tuple) and len(domains) > 0
+        if not isinstance(domains, list | tuple | str):
+            raise ValueError(
+                "domains must be a list of names: write list(...). "
+                f"Received: domains={domains!r}"
+            )
+        many = not isinstance(domains, str) and len(domains) > 0
         if not many or not all(
             isinstance(domain, str) and domain for domain in domains
         ):

@@ -11,6 +11,10 @@ import pytest
 
 from data_prep import table
 from data_prep import table_files
+from data_prep import table_like
+from data_prep import table_unknown
+from data_prep import table_unlabelled
+from data_prep.layout import PreparationError
 from experiments import binary
 from experiments import score
 from mlora_tf import build_model
@@ -166,12 +170,114 @@ def test_all_rows_may_be_of_new_domains(folder, tmp_path):
     assert pq.read_table(tmp_path / "s.parquet")["score"].null_count == 5
 
 
-def test_what_is_unknown_is_said(folder, tmp_path, caplog):
-    log = log_of(seed=3)
-    log = log.set_column(3, "item", pa.array(["gum"] * len(log)))
+def said_after(folder, log, tmp_path, capsys):
+    """The lines that are printed beside the first one."""
     pq.write_table(log, tmp_path / "new.parquet")
     command(folder, tmp_path / "new.parquet", tmp_path / "s.parquet")
-    assert "column 'item': 100.0% of the rows have a value that" in caplog.text
+    first, *others = capsys.readouterr().out.splitlines()
+    assert f"s.parquet has {len(log):,} rows" in first
+    return others
+
+
+def test_nothing_is_said_of_a_log_that_is_all_known(folder, tmp_path, capsys):
+    assert said_after(folder, log_of(seed=3), tmp_path, capsys) == []
+
+
+@pytest.mark.parametrize("chunk", [None, 7])
+@pytest.mark.parametrize(
+    ("unknown", "share"), [(1, "0.4%"), (26, "10.8%"), (240, "100.0%")]
+)
+def test_what_is_unknown_is_said(
+    folder, tmp_path, capsys, monkeypatch, unknown, share, chunk
+):
+    if chunk:
+        monkeypatch.setattr(table_files, "CHUNK_ROWS", chunk)
+    log = log_of(seed=3)
+    items = ["gum"] * unknown + ["pen"] * (len(log) - unknown)
+    # One of three items a row is none that the folder knows; one is cut.
+    seen = ["pen|gum|ink|pen"] * 200 + [""] * 39 + ["ink|pen"]
+    log = log.set_column(3, "item", pa.array(items))
+    log = log.set_column(5, "seen", pa.array(seen))
+    assert said_after(folder, log, tmp_path, capsys) == [
+        f"item: {share} of the rows have a value that {folder / 'data'} "
+        "doesn't know, or none"
+    ]
+    log = log.set_column(5, "seen", pa.array(["gum|pen"] * 60 + [""] * 180))
+    assert said_after(folder, log, tmp_path, capsys)[1:] == [
+        "seen: 50.0% of the items in the rows are none that "
+        f"{folder / 'data'} knows"
+    ]
+
+
+def test_a_share_that_would_be_rounded_away_is_said(folder):
+    unknown = table_unknown.Unknown(table_like.read(folder / "data"))
+    known = {"seen": pa.array([[]], pa.list_(pa.int32()))}
+    unknown.add({"item": np.arange(5001), **known})
+    (said,) = unknown.shares().values()
+    assert said.startswith("less than 0.1% of the rows have a value that ")
+
+
+def test_unknown_domains_are_named_by_their_rows(folder, tmp_path, capsys):
+    log = log_of(seed=4)
+    shops = ["a"] * 2 + ["b"] * 1200 + ["x\ny", "mall"] + ["c"] * 3
+    shops += ["e", "f", "d", "d"]
+    log = pa.concat_tables([log] * 6)[: len(shops)]
+    log = log.set_column(2, "shop", pa.array(shops))
+    items = ["gum" if one in ("a", "mall") else "pen" for one in shops]
+    log = log.set_column(3, "item", pa.array(items))
+    assert said_after(folder, log, tmp_path, capsys) == [
+        "Without a score, by shop: 'b' (1,200 rows), 'c' (3 rows), 'a' (2 "
+        "rows), 'd' (2 rows), 'e' (1 row) and 2 more.",
+        # Of the row that has a score: of the others nobody asks.
+        f"item: 100.0% of the scored rows have a value that {folder / 'data'} "
+        "doesn't know, or none",
+    ]
+
+
+@pytest.mark.parametrize("chunk", [None, 7])
+def test_a_log_may_have_any_number_of_unknown_domains(
+    folder, tmp_path, capsys, monkeypatch, chunk
+):
+    monkeypatch.setattr(table_unknown, "COUNTED", 50)
+    if chunk:
+        monkeypatch.setattr(table_files, "CHUNK_ROWS", chunk)
+    shops = [f"s{row:03}" for row in range(200)]
+    # Those that come first are counted to the end, and no others.
+    shops += ["s199"] * 35 + ["s003"] * 4 + ["mall"]
+    log = log_of().set_column(2, "shop", pa.array(shops))
+    (said,) = said_after(folder, log, tmp_path, capsys)
+    assert said == (
+        "Without a score, by shop: 's003' (5 rows), 's000' (1 row), 's001' (1 "
+        "row), 's002' (1 row), 's004' (1 row) and more."
+    )
+
+
+def test_an_empty_cell_is_mended_or_trained_with(tmp_path):
+    rows = ["click,shop,item,price"]
+    rows += [f"{row % 2},mall,pen,{row}.5" for row in range(60)]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    options = {"label": "click", "domain": "shop", "numeric": ["price"]}
+    log, folder = tmp_path / "log.csv", tmp_path / "data"
+    table.prepare(log, folder, **options, categorical=["item"])
+    like = table_like.read(folder)
+    fill = f"prepare {folder} anew with --missing=fill, and train on that."
+    new = tmp_path / "new.csv"
+    for row, said in (
+        ("mall,pen,", f"'price' is empty; mend it, or {fill}"),
+        ("mall,,1.5", f"'item' is empty; mend it, or {fill}"),
+        ("mall,pen,null", f"it is 'null'. Leave the cell empty, and {fill}"),
+    ):
+        new.write_text(f"shop,item,price\nmall,pen,1.5\n{row}\n")
+        opened = table_files.Log(new, like.fill)
+        with pytest.raises(PreparationError, match="line 3: column ") as error:
+            list(table_unlabelled.encoded(opened, like, []))
+        assert str(error.value).endswith(said)
+
+
+def test_the_binary_says_how_an_empty_cell_may_be_filled(folder, tmp_path):
+    (tmp_path / "new.csv").write_text("shop,item,price,seen\nmall,,1.5,\n")
+    with pytest.raises(SystemExit, match=r"or prepare .*data anew with --miss"):
+        command(folder, tmp_path / "new.csv", tmp_path / "s.csv")
 
 
 def test_integer_domains_are_found_by_their_names(tmp_path, folder):

@@ -57,6 +57,11 @@ def test_domains_are_names(wrong):
         DomainIds(wrong)
 
 
+def test_an_array_of_names_is_told_to_become_a_list():
+    with pytest.raises(ValueError, match=r"write list\(\.\.\.\)\. Received"):
+        DomainIds(np.array(["fr", "it"]))
+
+
 def test_domains_differ():
     with pytest.raises(ValueError, match=r"of its own.*'fr', 'it', 'fr'"):
         DomainIds(["fr", "it", "fr"])

@@ -94,8 +94,8 @@ def test_a_study_trains_each_run_once_and_writes_its_files(trained, prepared):
         assert gain == pytest.approx(one - other, abs=2e-5)
     assert "wauc_gain" not in base
     assert content["command"] == (
-        "python -m experiments.small --data=data/some-clicks --seeds=2 "
-        "--preset=tuned"
+        f"python -m experiments.small --data={prepared.path} --seeds=2 "
+        f"--preset=tuned --output={trained / 'results'}"
     )
     text = (trained / "results" / "small.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("| some")]
