@@ -78,4 +78,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    binary.run(main)
+    # No bar: what moves takes time of what is measured.
+    binary.run(
+        main, "Measures an epoch and its evaluation: about two minutes ..."
+    )

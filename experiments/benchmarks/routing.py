@@ -152,4 +152,8 @@ def time_forms(domains: int, rank: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    binary.run(main)
+    # No bar: what moves takes time of what is measured.
+    binary.run(
+        main,
+        "Measures forms of the low-rank product: about one or two minutes ...",
+    )

@@ -223,4 +223,5 @@ def _size(folder: pathlib.Path) -> int:
 
 if __name__ == "__main__":
     define_flags()
-    binary.run(main)
+    # No bar: what moves takes time of what is measured.
+    binary.run(main, "Measures exports: about two minutes ...")

@@ -182,4 +182,5 @@ def row_of(row: dict[str, Any], shared: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    binary.run(main)
+    # No bar: what moves takes time of what is measured.
+    binary.run(main, "Profiles training steps: about two minutes ...")

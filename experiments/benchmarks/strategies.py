@@ -71,4 +71,8 @@ def alternatives(tower: str) -> dict[str, Callable[[], float]]:
 
 
 if __name__ == "__main__":
-    binary.run(main)
+    # No bar: what moves takes time of what is measured.
+    binary.run(
+        main,
+        "Measures a step by strategy and compiler: about three minutes ...",
+    )
