@@ -27,10 +27,12 @@ from mlora_tf.stop_signals import StopSignals
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from mlora_tf.data import ClickLog
+RUNS_PER_PROCESS = 1
+"""A process ends after these: what TensorFlow keeps doesn't pile up.
 
-RUNS_PER_PROCESS = 8
-"""A process ends after these: what TensorFlow keeps doesn't pile up."""
+Beyond one, Python's pool waits forever for a process that it doesn't start
+(python/cpython#115634, in all of 3.11).
+"""
 
 
 def missing(log: RunLog, runs: Sequence[Run]) -> list[Run]:
@@ -177,23 +179,13 @@ def _strategy() -> "tf.distribute.Strategy":
     return start_tensorflow(replicas=1, threads=1)
 
 
-@functools.lru_cache(maxsize=1)
-def _load(path: str) -> "ClickLog":
-    from mlora_tf import data
-
-    return data.load(path, "memory")
-
-
 def _train(run: Run, folder: str) -> dict[str, Any]:
     """Trains a run in this process and gives back its row."""
-    import keras
-
     from experiments import runs
     from experiments.study.run_row import row
+    from mlora_tf import data
 
-    # Names that Keras counts and seeds that it keeps start anew.
-    keras.utils.clear_session()
-    log = _load(run.data.path)
+    log = data.load(run.data.path, "memory")
     if log.fingerprint != run.data.fingerprint:
         raise RunError(f"{run.data.path} has changed since the start.")
     output = pathlib.Path(folder) / run.key
@@ -206,6 +198,6 @@ def _train(run: Run, folder: str) -> dict[str, Any]:
                 stop=stop,
             )
     except Stopped as stopped:
-        # The pool has the next run for this process already.
+        # The pool would take an error for the run's own.
         os._exit(stopped.status)
     return row(run, output)

@@ -99,7 +99,7 @@ def test_each_value_has_its_vector_and_others_have_the_mean(
         (["item,vector", "pen,1 2", "ink,1"], "line 3: .* must have 2 numbers"),
         (["item,vector", "pen,1 x"], r"line 2: .* number 2 is 'x'"),
         (["item,vector", "pen,"], "line 2: .* a vector has no numbers"),
-        (["item,vector", ",1"], "line 2: column 'item' is empty"),
+        (["item,vector", ",1"], "line 2: .*'item' is empty; .* leave the row"),
         (["item,vector", "pen,1", "ink,2", "pen,1"], "line 4: .* 'pen', which"),
     ],
 )
@@ -166,3 +166,25 @@ def test_a_file_that_is_not_there_is_said_before_the_log_is_read(
 def test_a_wrong_option(vectors, others, problem, tmp_path):
     with pytest.raises(PreparationError, match=problem):
         prepare(tmp_path, vectors, **others)
+
+
+def test_a_new_domains_items_have_no_vectors_and_no_ids(tmp_path):
+    prepare(tmp_path, written(tmp_path, "csv"))
+    later = (tmp_path / "log.csv").read_text().replace(",b,ink", ",c,wax")
+    (tmp_path / "later.csv").write_text(later)
+    table.prepare(
+        tmp_path / "later.csv",
+        tmp_path / "later",
+        like=tmp_path / "out",
+        new_domain="c",
+    )
+    name = "vectors.item.npy"
+    old, new = (tmp_path / one / name for one in ("out", "later"))
+    assert new.read_bytes() == old.read_bytes()
+    before, after = data.load(tmp_path / "out"), data.load(tmp_path / "later")
+    assert after.schema.features == before.schema.features
+    assert after.schema.domains == ("a", "b", "c")
+    parts = (after.train, after.valid, after.test)
+    ids = np.concatenate([one.inputs["item"][one.domain == 2] for one in parts])
+    assert len(ids) == 10
+    assert set(ids.tolist()) == {0}
