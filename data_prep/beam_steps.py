@@ -137,8 +137,9 @@ class Learn(Step):
             "index": element.index,
             "sizes": fitting.sizes.tolist(),
             "trained": fitting.trained.tolist(),
-            "sums": {
-                name: moments.sums for name, moments in fitting.moments.items()
+            "moments": {
+                name: (moments.sums, moments.ends)
+                for name, moments in fitting.moments.items()
             },
             # Of the others the log's first rows have told already.
             "kinds": {

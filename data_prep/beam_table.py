@@ -179,8 +179,8 @@ class _Run:
         fitting.sizes += sizes.sum(axis=0)
         for one in summaries:
             fitting.trained += np.array(one["trained"])
-            for name, sums in one["sums"].items():
-                fitting.moments[name].merge(sums)
+            for name, moments in one["moments"].items():
+                fitting.moments[name].merge(*moments)
         kinds |= job.cells.kinds()
         _count(fitting, job, kinds, found["values"])
         if fitting.bucketed:

@@ -18,9 +18,13 @@ is in UTF-8 and may be gzipped. In place of flags, `--config` names a JSON:
 - Categorical columns hold integers or text, never both. Each value that is in
   at least `--min_count` training rows has an id, the most frequent first; all
   others have the id 0. The default is 1: no value of a training row is lost,
-  but none has the id 0, whose embedding then stays as it was drawn.
+  but none has the id 0, whose embedding then stays as it was drawn. A column
+  of text like "7.0" alone is warned of: so pandas writes integers if a cell is
+  empty.
 - Numeric columns are scaled by mean and standard deviation, or with
-  `--buckets` sorted into so many buckets of about as many rows each.
+  `--buckets` sorted into so many buckets of about as many rows each. A number
+  over 20 standard deviations from the mean is warned of: scaled, all others
+  are about the same beside it.
 - Sequences hold lists, the oldest first, of which the last `max_length` items
   are kept. In text, `--separator` parts the items; no text is no item.
 - An empty cell, or NaN, is an error. With `--missing=fill` it is the id 0,
@@ -42,7 +46,9 @@ integers and text is an error, unless `--strings` says that all is text.
 A later log of the same columns, for a model that is trained already, is
 prepared with `--like=data/mine`: it gets that folder's vocabularies, domains,
 buckets and means in place of its own, and no flag for columns. A value that
-the folder doesn't know has the id 0; rows of other domains are left out.
+the folder doesn't know has the id 0; rows of other domains are left out. An
+empty cell is an error unless that folder was prepared with `--missing=fill`.
+Rows without clicks need no folder: `experiments.score` scores them.
 
     python -m data_prep.table --input=tomorrow.parquet --like=data/mine \
         --output=data/tomorrow
@@ -80,6 +86,7 @@ from data_prep import table_vectors
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
+from data_prep.table_files import FILL
 from data_prep.table_files import Log
 from data_prep.table_fit import fit
 from data_prep.table_job import Job
@@ -87,6 +94,7 @@ from data_prep.table_job import chunk_rows
 from data_prep.table_survey import counted
 from data_prep.table_survey import survey
 from data_prep.table_transform import transform
+from data_prep.table_unknown import Unknown
 from data_prep.writer import SHARD_ROWS
 
 MAX_VOCABULARY = 50_000_000
@@ -209,7 +217,7 @@ def prepare(
         )
     shares = _numbers(fractions)
     splitter = table_split.make(split, split_column, shares, seed)
-    log = Log(input)
+    log = Log(input, earlier.fill if earlier else FILL)
     job = Job(
         output=pathlib.Path(output),
         log=log,
@@ -233,7 +241,12 @@ def prepare(
         like=earlier,
         new_domain=new_domain,
     )
-    log.check_columns(job.names)
+    log.check_columns(
+        job.names,
+        {columns.label: "Rows without clicks are scored by experiments.score."}
+        if earlier
+        else None,
+    )
     table_vectors.files(columns)
     if runner is None:
         manifest = _run(job)
@@ -284,7 +297,7 @@ def _run(job: Job) -> dict[str, Any]:
         fitted = like.fitted(known)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
-    unknown = None if job.like is None else table_like.Unknown(job.like)
+    unknown = None if job.like is None else Unknown(job.like)
     with job.writer(fitted, domains, log.sources()) as writer:
         for chunk in log.chunks(job.names, "Writing", rows):
             encoded, splits = transform(

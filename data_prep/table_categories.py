@@ -126,7 +126,8 @@ class Categories:
             raise chunk.error(
                 row,
                 name,
-                f"has an empty place in its list; {table_cells.FILL}.",
+                "has an empty place in its list; "
+                f"{table_cells.empty_advice(chunk)}.",
             )
         return coded, kept
 

@@ -16,7 +16,6 @@ from data_prep.table_columns import History
 from data_prep.table_columns import Numeric
 from data_prep.table_files import Chunk
 
-FILL = "mend it, or choose --missing=fill"
 ENCODING = "isn't UTF-8; save the file in UTF-8."
 
 _NOTHING = {"null", "none", "na", "n/a", "nil", "-", "?", "\\n"}
@@ -37,7 +36,12 @@ def numbers(chunk: Chunk, column: Numeric) -> np.ndarray:
     if pa.types.is_binary(cells.type):
         texts = text(chunk, name)
         texts = pc.if_else(pc.equal(texts, ""), None, texts)
-        wide = cast(chunk, name, texts, pa.float64(), "a number", number_hint)
+
+        def hint(text: str) -> str:
+            may_be_empty = column.missing == "fill"
+            return number_hint(text, None if may_be_empty else chunk.fill)
+
+        wide = cast(chunk, name, texts, pa.float64(), "a number", hint)
     elif _is_number(cells.type) or pa.types.is_null(cells.type):
         wide = cells.cast(pa.float64(), safe=False)
     else:
@@ -179,10 +183,15 @@ def cast(
         ) from None
 
 
-def number_hint(text: str) -> str:
-    """What to do about a cell that a person would take for a number."""
+def number_hint(text: str, fill: str | None) -> str:
+    """What to do about a cell that a person would take for a number.
+
+    Args:
+        text: The cell.
+        fill: What has to be done besides, so that it may be empty.
+    """
     if text.strip().casefold() in _NOTHING:
-        return " Leave the cell empty, and choose --missing=fill."
+        return f" Leave the cell empty{f', and {fill}' if fill else ''}."
     text = text.strip()
     advice = []
     if _GROUPED.fullmatch(text):
@@ -235,12 +244,18 @@ def without(indices: np.ndarray, empty: pa.Array) -> np.ndarray:
 
 
 def check_filled(
-    chunk: Chunk, name: str, empty: np.ndarray, advice: str = FILL
+    chunk: Chunk, name: str, empty: np.ndarray, advice: str | None = None
 ) -> None:
     """Raises at the first cell that is empty."""
     if empty.any():
         rows = np.flatnonzero(empty)
+        advice = advice or empty_advice(chunk)
         raise chunk.error(int(rows[0]), name, f"is empty; {advice}.", rows)
+
+
+def empty_advice(chunk: Chunk) -> str:
+    """What to do about an empty cell."""
+    return f"mend it, or {chunk.fill}"
 
 
 def wrong_type(chunk: Chunk, name: str, what: str) -> PreparationError:

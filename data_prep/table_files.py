@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ PARQUET = (".parquet",)
 SHOWN_PLACES = 9
 """The most further rows that an error names."""
 
+FILL = "choose --missing=fill"
+"""What a log may have done to its empty cells, other than to mend them."""
+
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 LogFile = CsvFile | ParquetFile
@@ -41,12 +45,14 @@ class Chunk:
         first: The number of the first one in the file, from 0.
         start: The number of the first one in the whole log, from 0.
         columns: The columns by name, as the file has them.
+        fill: What may be done about an empty cell, other than to mend it.
     """
 
     file: LogFile
     first: int
     start: int
     columns: dict[str, pa.Array]
+    fill: str = FILL
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -93,29 +99,41 @@ class Log:
 
     Args:
         pattern: A file, a folder of files, or a glob pattern.
+        fill: What may be done about an empty cell, other than to mend it: what
+            an error says.
 
     Attributes:
         pattern: As it was given.
         files: The files; all have the same columns.
     """
 
-    def __init__(self, pattern: str | pathlib.Path) -> None:
+    def __init__(self, pattern: str | pathlib.Path, fill: str = FILL) -> None:
         self.pattern = pattern
+        self._fill = fill
         self.files: list[LogFile] = []
         for path in find(pattern):
             parquet = path.name.endswith(PARQUET)
             self.files.append(ParquetFile(path) if parquet else CsvFile(path))
         _check_same_columns(self.files)
 
-    def check_columns(self, names: Iterable[str]) -> None:
-        """Raises unless the log has all these columns."""
+    def check_columns(
+        self, names: Iterable[str], advice: Mapping[str, str] | None = None
+    ) -> None:
+        """Raises unless the log has all these columns.
+
+        Args:
+            names: Their names.
+            advice: By name, a sentence to say of a column that isn't there.
+        """
         first = self.files[0]
         for name in names:
             if name not in first.names:
+                more = (advice or {}).get(name)
                 raise PreparationError(
                     f"{first.path} has no column {name!r}; it has "
                     f"{', '.join(map(repr, first.names))}."
                     f"{_other_delimiter(first.names)}"
+                    f"{f' {more}' if more else ''}"
                 )
 
     def chunks(
@@ -136,7 +154,7 @@ class Log:
             for file in self.files:
                 batches = file.batches(names)
                 for chunk, size in chunked(file, batches, rows, start=start):
-                    yield chunk
+                    yield dataclasses.replace(chunk, fill=self._fill)
                     start += len(chunk)
                     advance(size)
 

@@ -12,6 +12,7 @@ from absl import logging
 
 from data_prep import features
 from data_prep import table_cells
+from data_prep import table_doubts
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
@@ -153,6 +154,7 @@ class Fitting:
             table: vocabulary.finish(max_vocabulary)
             for table, vocabulary in self.vocabularies.items()
         }
+        table_doubts.say_floats(self._columns, vocabularies)
         lists = {
             table: values.to_pylist() for table, values in vocabularies.items()
         }
@@ -167,6 +169,8 @@ class Fitting:
                     numbers = sample[:, self.bucketed.index(column.name)]
                     numbers = numbers[~np.isnan(numbers)]
                     edges = _edges(column, numbers)
+                elif stddev >= _SMALLEST:
+                    table_doubts.say_far(column.name, self.moments[column.name])
                 described.append(
                     _numeric(column, edges, means[column.name], stddev)
                 )

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import pyarrow as pa
 from absl import logging
 
 from data_prep import table_config
-from data_prep.layout import DOMAIN
 from data_prep.layout import FORMAT
 from data_prep.layout import MANIFEST
 from data_prep.layout import SCHEMA
@@ -24,7 +22,6 @@ from data_prep.layout import PreparationError
 from data_prep.table_categories import INTEGER
 from data_prep.table_categories import TEXT
 from data_prep.table_categories import Categories
-from data_prep.table_columns import Categorical
 from data_prep.table_columns import Columns
 from data_prep.table_columns import Numeric
 from data_prep.table_fit import Fitted
@@ -33,43 +30,6 @@ from data_prep.table_survey import Domains
 
 SHOWN = 5
 """The most unknown domains that are named."""
-
-SUSPICIOUS = 0.5
-"""A larger share of unknown values is warned of."""
-
-
-class Unknown:
-    """Counts, by feature, the rows whose value a folder doesn't know.
-
-    Args:
-        like: The folder.
-    """
-
-    def __init__(self, like: "Like") -> None:
-        self._like = like
-        self._counts = {
-            column.name: 0
-            for column in like.columns.features
-            if isinstance(column, Categorical)
-        }
-        self._rows = 0
-
-    def add(self, encoded: Mapping[str, Any]) -> None:
-        """Adds encoded rows."""
-        for name in self._counts:
-            self._counts[name] += int((encoded[name] == 0).sum())
-        self._rows += len(encoded[DOMAIN])
-
-    def say(self) -> None:
-        """Logs the shares; large ones as warnings."""
-        for name, count in self._counts.items():
-            share = count / self._rows
-            log = logging.warning if share > SUSPICIOUS else logging.info
-            log(
-                "column %r: %s of the rows have a value that %s doesn't know, "
-                "or none: the id 0.",
-                *(name, f"{share:.1%}", self._like.folder),
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +51,13 @@ class Like:
     features: list[dict[str, Any]]
     domains: list[str]
     vectors: dict[str, np.ndarray]
+
+    @property
+    def fill(self) -> str:
+        """What may be done about empty cells of a log, but to mend them."""
+        return (
+            f"prepare {self.folder} anew with --missing=fill, and train on that"
+        )
 
     def choose(self, counts: Counts) -> tuple[Domains, int]:
         """The folder's domains, and how many rows the log has of them.

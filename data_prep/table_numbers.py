@@ -29,13 +29,20 @@ class Moments:
     Args:
         sums: How many numbers there are, their sum in units of `2**-149`, and
             the sum of their squares in units of `2**-298`: what `sums` was.
+        ends: The smallest number and the largest one: what `ends` was.
 
     Attributes:
         sums: The same with all that was added since.
+        ends: The same with all that was added since.
     """
 
-    def __init__(self, sums: Iterable[int] = (0, 0, 0)) -> None:
+    def __init__(
+        self,
+        sums: Iterable[int] = (0, 0, 0),
+        ends: Iterable[float] = (math.inf, -math.inf),
+    ) -> None:
         self.sums = tuple(sums)
+        self.ends = tuple(ends)
 
     @property
     def total(self) -> int:
@@ -45,10 +52,13 @@ class Moments:
     def add(self, values: np.ndarray) -> None:
         """Adds finite `float32` numbers."""
         for start in range(0, values.size, _BLOCK):
-            self.merge(_sums(values[start : start + _BLOCK]))
+            block = values[start : start + _BLOCK]
+            self.merge(_sums(block), (float(block.min()), float(block.max())))
 
-    def merge(self, sums: Iterable[int]) -> None:
-        """Adds the sums of other numbers."""
+    def merge(self, sums: Iterable[int], ends: Iterable[float]) -> None:
+        """Adds the sums and the ends of other numbers."""
+        low, high = ends
+        self.ends = (min(self.ends[0], low), max(self.ends[1], high))
         self.sums = tuple(
             one + other for one, other in zip(self.sums, sums, strict=True)
         )
@@ -59,6 +69,22 @@ class Moments:
         unit = Fraction(2) ** _LOWEST
         variance = Fraction(count * squares - total**2, count**2) * unit**2
         return float(Fraction(total, count) * unit), math.sqrt(variance)
+
+    def farthest(self) -> tuple[float, float]:
+        """The number farthest from the mean, and by how many deviations.
+
+        These are 0 if there are two numbers at most: none is near another.
+        """
+        count, total, squares = self.sums
+        unit = Fraction(2) ** _LOWEST
+        low, high = (Fraction(end) / unit for end in self.ends)
+        # The sum of (number - low) * (high - number).
+        between = (low + high) * total - squares - count * low * high
+        mean, stddev = self.finish()
+        number = max(self.ends, key=lambda end: abs(end - mean))
+        if not between or not stddev:
+            return number, 0.0
+        return number, abs(number - mean) / stddev
 
 
 def _sums(values: np.ndarray) -> tuple[int, int, int]:

@@ -36,11 +36,13 @@ class Rows:
         log: The columns of the log that were asked for, of all rows.
         known: Which rows are of a domain that the folder has: a mask.
         columns: Of these rows each feature by name, and `"domain"`.
+        unknown: The domains of the other rows, and how many are of each.
     """
 
     log: dict[str, pa.Array]
     known: np.ndarray
     columns: dict[str, Column]
+    unknown: tuple[pa.Array, np.ndarray]
 
 
 def encoded(log: Log, like: Like, kept: Sequence[str]) -> Iterator[Rows]:
@@ -71,7 +73,8 @@ def _encoded(
     found = False
     for chunk in log.chunks(names, "Scoring", rows):
         found = True
-        domain = _domains(chunk, like, cells)
+        domains = _domains(chunk, like, cells)
+        domain = domains.find(pa.array(like.domains, pa.string()))
         features = encode(chunk, columns, cells, fitted)
         like.check(cells)
         known = domain >= 0
@@ -82,6 +85,7 @@ def _encoded(
             },
             known,
             rows_of({**features, DOMAIN: domain}, known),
+            domains.counts(~known),
         )
     if not found:
         raise PreparationError(f"{log.pattern} holds no rows.")
@@ -113,9 +117,8 @@ def _field(file: LogFile, name: str) -> pa.Schema:
     return pa.schema([(name, file.schema.field(name).type)])
 
 
-def _domains(chunk: Chunk, like: Like, cells: Categories) -> np.ndarray:
-    """The index of each row's domain; -1 where the folder has none such."""
+def _domains(chunk: Chunk, like: Like, cells: Categories) -> Coded:
+    """Each row's domain by its name."""
     coded = cells.domain(chunk, like.columns.domain)
     # A schema has names, which of integers are their digits.
-    names = Coded(coded.indices, coded.values.cast(pa.string()))
-    return names.find(pa.array(like.domains, pa.string()))
+    return Coded(coded.indices, coded.values.cast(pa.string()))

@@ -50,7 +50,7 @@ def files(columns: Columns) -> dict[str, tuple[Categorical | History, Log]]:
                 f"csv or Parquet file with the columns {feature.name!r} and "
                 f"{VECTOR!r}."
             )
-        log = Log(path)
+        log = Log(path, "leave the row out")
         log.check_columns((feature.name, VECTOR))
         found[feature.table] = feature, log
     return found

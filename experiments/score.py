@@ -13,6 +13,9 @@ has; a value that it doesn't know has the id 0.
 of a click. Its name ends in .parquet or .csv. A row of a domain that the folder
 doesn't know has no score: an empty cell. Memory is bounded by the vocabularies,
 however long the log.
+
+It prints, by feature, which share of the values the folder doesn't know, and
+the unknown domains that have the most rows.
 """
 
 import contextlib
@@ -65,6 +68,7 @@ def main() -> None:
     """Scores what the flags say."""
     from data_prep import progress
     from data_prep import table_like
+    from data_prep import table_unknown
     from data_prep.table_files import Log
     from data_prep.table_unlabelled import encoded
     from experiments.runs import RunError
@@ -83,7 +87,7 @@ def main() -> None:
         *(schema, values["like"], run),
         "Name as --like",
     )
-    log = Log(values["input"])
+    log = Log(values["input"], like.fill)
     check_input(log, output)
     # Of scores alone, a line without one would be empty in csv.
     rows = encoded(log, like, values["keep"] or [like.columns.domain])
@@ -92,16 +96,16 @@ def main() -> None:
             predictor = Predictor(finished_run.loaded(run / "model.keras"))
         except (OSError, ValueError) as error:
             raise RunError(f"{run} scores nothing: {error}") from None
-    unknown = table_like.Unknown(like)
+    unknown = table_unknown.Unknown(like)
+    domains = table_unknown.UnknownDomains()
     count = scored = 0
     with writing(output) as write:
         for part in rows:
             write({**part.log, SCORE: scores(part, predictor, schema, output)})
             unknown.add(part.columns)
+            domains.add(*part.unknown)
             count += len(part.known)
             scored += int(part.known.sum())
-    if scored:
-        unknown.say()
     left = count - scored
     print(
         f"{output} has {count:,} rows"
@@ -113,6 +117,11 @@ def main() -> None:
         )
         + f" ({time.monotonic() - began:.1f} s)."
     )
+    if left:
+        print(f"Without a score, by {like.columns.domain}: {domains}.")
+    rows_called = "scored rows" if left else "rows"
+    for name, share in unknown.shares(rows_called).items():
+        print(f"{name}: {share}")
 
 
 def check_output(path: pathlib.Path, keep: list[str]) -> None:

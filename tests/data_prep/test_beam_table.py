@@ -151,6 +151,33 @@ def test_quantiles_are_of_the_same_sample(log, tmp_path, monkeypatch):
 
 @needs_beam
 @pytest.mark.slow
+def test_the_same_is_warned_of(tmp_path, monkeypatch, warnings):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    more = rows(900)
+    more["user"] = [f"{one}.0" for one in more["user"]]
+    more["price"] = np.where(np.arange(900) == 700, 9e9, more["price"])
+    more["part"] = ["train"] * 880 + ["valid", "test"] * 10
+    for name, part in (("a", slice(500)), ("b", slice(500, None))):
+        of_file = {key: cells[part] for key, cells in more.items()}
+        csv(folder / f"{name}.csv", of_file)
+    prepare_twice(
+        folder,
+        tmp_path,
+        monkeypatch,
+        shard_rows=1000,
+        split="given",
+        split_column="part",
+    )
+    half = len(warnings) // 2
+    assert warnings[:half] == warnings[half:]
+    said = "\n".join(warnings[:half])
+    assert "column 'price': 9e+09 is 29.6 standard deviations" in said
+    assert "column 'user' holds text such as " in said
+
+
+@needs_beam
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

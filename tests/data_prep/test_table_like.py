@@ -193,6 +193,69 @@ def test_many_unknown_values_are_warned_of(earlier, warnings):
     assert line.startswith("column 'item': 51.7% of the rows have a value")
 
 
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("", "is empty; mend it, or "),
+        ("NULL", "must be a number; it is 'NULL'. Leave the cell empty, and "),
+    ],
+)
+def test_an_empty_cell_has_an_advice_that_can_be_followed(tmp_path, cell, said):
+    def log(name, price):
+        lines = [f"{row % 2},a,{row}.5" for row in range(60)]
+        lines[30] = f"1,a,{price}"
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(["click,shop,price", *lines]))
+        return path
+
+    options = {"label": "click", "domain": "shop", "numeric": ["price"]}
+    first, second = log("first", 7), log("second", cell)
+    table.prepare(first, tmp_path / "a", **options)
+    with pytest.raises(PreparationError) as error:
+        table.prepare(second, tmp_path / "b", like=tmp_path / "a")
+    assert str(error.value) == (
+        f"{second}, line 32: column 'price' {said}prepare {tmp_path / 'a'} "
+        "anew with --missing=fill, and train on that."
+    )
+    # As it says: "NULL" is then a cell to be left empty, and nothing more.
+    options["missing"] = "fill"
+    table.prepare(first, tmp_path / "a", **options, overwrite=True)
+    if not cell:
+        table.prepare(second, tmp_path / "b", like=tmp_path / "a")
+        return
+    with pytest.raises(PreparationError, match=r"Leave the cell empty\.$"):
+        table.prepare(second, tmp_path / "b", like=tmp_path / "a")
+
+
+def test_an_empty_place_in_a_list_has_it_too(tmp_path):
+    columns = {"sequence": {"seen": {}}}
+    log = written(tmp_path / "a.parquet", rows())
+    path = config(tmp_path / "c.json", **columns)
+    table.prepare(log, tmp_path / "a", config=path)
+    seen = [["pen", None]] * 60
+    match = "place in its list; mend it, or prepare .*a anew with --missing"
+    refused(tmp_path / "a", rows(seen=seen), match)
+
+
+def test_a_log_without_clicks_is_for_the_scores(earlier):
+    log = rows().drop_columns("click")
+    refused(
+        earlier,
+        log,
+        r"no column 'click'; it has 'shop', .*'seen'\. Rows without clicks are "
+        r"scored by experiments\.score\.$",
+    )
+    # Of another column, and of a log of its own, this is no advice.
+    refused(earlier, rows().drop_columns("user"), r"column 'user'; .*'seen'\.$")
+    path = written(earlier.with_name("c.parquet"), log)
+    with pytest.raises(PreparationError, match=r"column 'click'; .*'seen'\.$"):
+        table.prepare(
+            path,
+            earlier.with_name("c"),
+            config=earlier.with_name("c.json"),
+        )
+
+
 def change(path, **changes):
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, **changes}))

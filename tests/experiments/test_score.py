@@ -12,6 +12,7 @@ import pytest
 from data_prep import table
 from data_prep import table_files
 from data_prep import table_like
+from data_prep import table_parquet
 from data_prep import table_unknown
 from data_prep import table_unlabelled
 from data_prep.layout import PreparationError
@@ -192,6 +193,7 @@ def test_what_is_unknown_is_said(
 ):
     if chunk:
         monkeypatch.setattr(table_files, "CHUNK_ROWS", chunk)
+        monkeypatch.setattr(table_parquet, "ROW_GROUP", chunk)
     log = log_of(seed=3)
     items = ["gum"] * unknown + ["pen"] * (len(log) - unknown)
     # One of three items a row is none that the folder knows; one is cut.
@@ -241,6 +243,7 @@ def test_a_log_may_have_any_number_of_unknown_domains(
     monkeypatch.setattr(table_unknown, "COUNTED", 50)
     if chunk:
         monkeypatch.setattr(table_files, "CHUNK_ROWS", chunk)
+        monkeypatch.setattr(table_parquet, "ROW_GROUP", chunk)
     shops = [f"s{row:03}" for row in range(200)]
     # Those that come first are counted to the end, and no others.
     shops += ["s199"] * 35 + ["s003"] * 4 + ["mall"]
