@@ -44,3 +44,9 @@ class Description:
     features: Sequence[Mapping[str, Any]]
     domain_name: str
     domains: Sequence[str]
+
+
+def short(value: object, length: int = 60) -> str:
+    """The value's repr, cut: a message shall not repeat a whole cell."""
+    shown = repr(value)
+    return shown if len(shown) <= length else f"{shown[:length]}..."

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.layout import PreparationError
+from data_prep.layout import short as short
 from data_prep.table_columns import History
 from data_prep.table_columns import Numeric
 from data_prep.table_files import Chunk
@@ -298,12 +299,6 @@ def all_failing(
             else:
                 parts += [(middle, high), (low, middle)]
     return found
-
-
-def short(value: object, length: int = 60) -> str:
-    """The value's repr, cut: a message shall not repeat a whole cell."""
-    shown = repr(value)
-    return shown if len(shown) <= length else f"{shown[:length]}..."
 
 
 def _bit(value: object) -> int:

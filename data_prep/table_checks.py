@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.layout import DOMAIN
 from data_prep.layout import LABEL
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.table_columns import Categorical
 from data_prep.table_columns import Columns
 from data_prep.table_columns import History
@@ -21,8 +22,8 @@ def check_input_name(what: str, name: str) -> None:
     """Raises unless a model's input can have that name."""
     if not _INPUT_NAME.fullmatch(name):
         raise PreparationError(
-            f"{what}{name!r} can't name an input of a model: that must be an "
-            "ASCII letter, then letters, digits and underscores. Rename the "
+            f"{what}{short(name)} can't name an input of a model: that must be "
+            "an ASCII letter, then letters, digits and underscores. Rename the "
             "column in the log."
         )
 
@@ -31,12 +32,13 @@ def check_names(where: str, columns: Columns) -> None:
     """Raises unless the columns have names that a schema can have."""
     if not columns.domain.isidentifier():
         raise PreparationError(
-            f"{where}the domain's column, {columns.domain!r}, must be letters, "
-            "digits and underscores; rename it in the log."
+            f"{where}the domain's column, {short(columns.domain)}, must be "
+            "letters, digits and underscores; rename it in the log."
         )
     if columns.label == columns.domain:
         raise PreparationError(
-            f"{where}label and domain are the same column, {columns.label!r}."
+            f"{where}label and domain are the same column, "
+            f"{short(columns.label)}."
         )
     if not columns.features:
         raise PreparationError(
@@ -48,20 +50,20 @@ def check_names(where: str, columns: Columns) -> None:
         # Signatures of exported models don't tell capitals from small letters.
         if name.casefold() in (DOMAIN, LABEL):
             raise PreparationError(
-                f"{where}a feature can't be named {name!r}: the prepared "
+                f"{where}a feature can't be named {short(name)}: the prepared "
                 "folder has a column of that name. Rename it in the log."
             )
         if name == columns.label:
             raise PreparationError(
-                f"{where}{name!r} is the label, and would tell the answer as "
-                "a feature; leave it out."
+                f"{where}{short(name)} is the label, and would tell the answer "
+                "as a feature; leave it out."
             )
         check_input_name(where, name)
     names = Counter(name.casefold() for name in columns.names)
     for name in columns.names:
         if names[name.casefold()] > 1:
             raise PreparationError(
-                f"{where}{name!r} is named twice among the features, or "
+                f"{where}{short(name)} is named twice among the features, or "
                 "differs from another in capitals alone; name it once."
             )
     categories = {
@@ -71,8 +73,8 @@ def check_names(where: str, columns: Columns) -> None:
     }
     for name in sorted(columns.strings - categories - {columns.domain}):
         raise PreparationError(
-            f"{where}strings: {name!r} is neither a categorical column nor a "
-            "sequence nor the domain."
+            f"{where}strings: {short(name)} is neither a categorical column nor "
+            "a sequence nor the domain."
         )
 
 
@@ -92,30 +94,30 @@ def check_tables(where: str, columns: Columns) -> None:
     for feature in columns.features:
         if isinstance(feature, Numeric):
             continue
-        at = f"{where}{feature.name!r}: "
+        at = f"{where}{short(feature.name)}: "
         check_input_name(f"{at}the table ", feature.table)
         if feature.table in numbers | {DOMAIN}:
             raise PreparationError(
-                f"{at}a table can't be named {feature.table!r}: that is "
+                f"{at}a table can't be named {short(feature.table)}: that is "
                 "another column's name."
             )
         if feature.vectors is not None:
             other = stated.setdefault(feature.table, feature.name)
             if other != feature.name:
                 raise PreparationError(
-                    f"{at}the vectors of the table {feature.table!r} are "
-                    f"stated by {other!r} already; state them once."
+                    f"{at}the vectors of the table {short(feature.table)} are "
+                    f"stated by {short(other)} already; state them once."
                 )
         if feature.min_count != columns.min_counts[feature.table]:
             raise PreparationError(
-                f"{at}columns that share the table {feature.table!r} must "
+                f"{at}columns that share the table {short(feature.table)} must "
                 "have one min_count; they state two."
             )
         target = isinstance(feature, History) and feature.target
         if target and tables.get(target) != feature.table:
             raise PreparationError(
                 f"{at}the target must be a categorical column of the table "
-                f"{feature.table!r}; it is {target!r}."
+                f"{short(feature.table)}; it is {short(target)}."
             )
 
 
@@ -126,7 +128,8 @@ def check_keys(
     for key in content:
         if key not in known:
             raise PreparationError(
-                f"{where}{key!r} is unknown; choose from {', '.join(known)}."
+                f"{where}{short(key)} is unknown; choose from "
+                f"{', '.join(known)}."
             )
 
 
@@ -142,11 +145,12 @@ def number(
     value = given.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise PreparationError(
-            f"{at}{key!r} must be an integer, {low} or more; it is {value!r}."
+            f"{at}{short(key)} must be an integer, {low} or more; it is "
+            f"{short(value)}."
         )
     if value > high:
         raise PreparationError(
-            f"{at}{key!r} must be {high:,} or less; it is {value!r}."
+            f"{at}{short(key)} must be {high:,} or less; it is {short(value)}."
         )
     return value
 
@@ -155,7 +159,9 @@ def text(at: str, key: str, given: Mapping[str, Any], default: str) -> str:
     """Returns the text of that key, or the default; neither may be empty."""
     value = given.get(key, default)
     if not isinstance(value, str) or not value:
-        raise PreparationError(f"{at}{key!r} must be a text; it is {value!r}.")
+        raise PreparationError(
+            f"{at}{short(key)} must be a text; it is {short(value)}."
+        )
     return value
 
 
@@ -175,6 +181,6 @@ def choice(
     value = given.get(key, default)
     if value not in choices:
         raise PreparationError(
-            f"{at}{key!r} must be one of {', '.join(choices)}; it is {value!r}."
+            f"{at}{short(key)} must be one of {', '.join(choices)}; it is {short(value)}."
         )
     return str(value)

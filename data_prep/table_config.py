@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep import table_checks
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.table_columns import LARGEST
 from data_prep.table_columns import MAX_LENGTH
 from data_prep.table_columns import MISSING
@@ -96,8 +97,8 @@ def from_json(path: str | pathlib.Path, defaults: Defaults) -> Columns:
             given = _once(where, ((str(name), {}) for name in given))
         if not isinstance(given, dict):
             raise PreparationError(
-                f"{where}{kind!r} must be a list of columns, or an object "
-                f"with the options of each; it is {given!r}."
+                f"{where}{short(kind)} must be a list of columns, or an object "
+                f"with the options of each; it is {short(given, 200)}."
             )
         content[kind] = given
     return _columns(where, content, defaults)
@@ -114,7 +115,7 @@ def _once(where: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name in content:
             raise PreparationError(
-                f"{where.removesuffix(': ')} names {name!r} twice; name it "
+                f"{where.removesuffix(': ')} names {short(name)} twice; name it "
                 "once."
             )
         content[name] = value
@@ -148,11 +149,11 @@ def _columns(
     features: list[Feature] = []
     for kind, make in _MAKERS.items():
         for name, given in content[kind].items():
-            at = f"{where}{kind}: {name!r}: "
+            at = f"{where}{kind}: {short(name)}: "
             if not isinstance(given, dict):
                 raise PreparationError(
                     f"{at}its options must be an object, as in {{}}; they "
-                    f"are {given!r}."
+                    f"are {short(given, 200)}."
                 )
             table_checks.check_keys(at, given, _OPTIONS[kind])
             features.append(make(at, name, given, defaults))
@@ -179,7 +180,7 @@ def _names(where: str, key: str, values: Any) -> tuple[str, ...]:
         isinstance(value, str) and value for value in values
     ):
         raise PreparationError(
-            f"{where}{key} must be a list of names; it is {values!r}."
+            f"{where}{key} must be a list of names; it is {short(values, 200)}."
         )
     return tuple(_once(f"{where}{key}", ((value, 0) for value in values)))
 

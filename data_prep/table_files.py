@@ -18,6 +18,7 @@ import pyarrow as pa
 from data_prep import progress
 from data_prep import staging
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.table_csv import CsvFile
 from data_prep.table_parquet import ParquetFile
 
@@ -130,7 +131,7 @@ class Log:
             if name not in first.names:
                 more = (advice or {}).get(name)
                 raise PreparationError(
-                    f"{first.path} has no column {name!r}; it has "
+                    f"{first.path} has no column {short(name)}; it has "
                     f"{', '.join(map(repr, first.names))}."
                     f"{_other_delimiter(first.names)}"
                     f"{f' {more}' if more else ''}"

@@ -9,6 +9,7 @@ import pyarrow as pa
 from data_prep import domains
 from data_prep import table_cells
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.table_categories import Categories
 from data_prep.table_categories import Coded
 from data_prep.table_columns import Columns
@@ -106,7 +107,7 @@ def choose(
             if name not in by_name:
                 raise PreparationError(
                     f"--domain_values: the log has no row with the domain "
-                    f"{name!r}; leave it out."
+                    f"{short(name)}; leave it out."
                 )
         values = [by_name[name] for name in columns.domain_values]
     rows, clicks = np.array([counts[value] for value in values]).T
