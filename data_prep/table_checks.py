@@ -73,8 +73,8 @@ def check_names(where: str, columns: Columns) -> None:
     }
     for name in sorted(columns.strings - categories - {columns.domain}):
         raise PreparationError(
-            f"{where}strings: {short(name)} is neither a categorical column nor "
-            "a sequence nor the domain."
+            f"{where}strings: {short(name)} is neither a categorical column, "
+            "nor a sequence nor the domain."
         )
 
 
@@ -181,6 +181,7 @@ def choice(
     value = given.get(key, default)
     if value not in choices:
         raise PreparationError(
-            f"{at}{short(key)} must be one of {', '.join(choices)}; it is {short(value)}."
+            f"{at}{short(key)} must be one of {', '.join(choices)}; it is "
+            f"{short(value)}."
         )
     return str(value)

@@ -115,8 +115,8 @@ def _once(where: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name in content:
             raise PreparationError(
-                f"{where.removesuffix(': ')} names {short(name)} twice; name it "
-                "once."
+                f"{where.removesuffix(': ')} names {short(name)} twice; name "
+                "it once."
             )
         content[name] = value
     return content
