@@ -1,6 +1,7 @@
 """Trains the runs that a study lacks, several at a time."""
 
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import multiprocessing
@@ -10,6 +11,7 @@ import shutil
 import statistics
 import threading
 import time
+from collections.abc import Generator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
@@ -27,11 +29,13 @@ from mlora_tf.stop_signals import StopSignals
 if TYPE_CHECKING:
     import tensorflow as tf
 
-RUNS_PER_PROCESS = 1
-"""A process ends after these: what TensorFlow keeps doesn't pile up.
+    from mlora_tf.data import ClickLog
 
-Beyond one, Python's pool waits forever for a process that it doesn't start
-(python/cpython#115634, in all of 3.11).
+RUNS_PER_PROCESS = 8
+"""Processes end after these: what TensorFlow keeps doesn't pile up.
+
+The pool ends with them: told to replace single processes, Python 3.11's waits
+forever for one that it doesn't start (python/cpython#115634).
 """
 
 
@@ -79,41 +83,51 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with (
-        concurrent.futures.ProcessPoolExecutor(
-            jobs,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start,
-            initargs=(os.getpid(),),
-            max_tasks_per_child=RUNS_PER_PROCESS,
-        ) as pool,
+        # Whatever ends the loop ends the processes, at once.
+        contextlib.closing(_rows(wanted, folder, jobs)) as rows,
         Progress(
             console=console, transient=True, disable=not console.is_terminal
         ) as progress,
     ):
         bar = progress.add_task("runs", total=len(wanted))
-        pending = {pool.submit(_train, one, str(folder)): one for one in wanted}
-        try:
-            for done, future in enumerate(
-                concurrent.futures.as_completed(pending), start=1
-            ):
-                one = pending[future]
-                row = _result(future, one)
-                log.append(row)
-                shutil.rmtree(folder / one.key)
-                progress.advance(bar)
-                pace = (time.monotonic() - began) / done
-                console.print(
-                    f"{done}/{len(wanted)} {one.label}: test WAUC "
-                    f"{100 * row['phases'][-1]['test']['wauc']:.2f}, "
-                    f"{pace * (len(wanted) - done) / 60:.0f} min left",
-                    soft_wrap=True,
-                )
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            # Those that still train save where they are, and end.
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+        for done, (one, row) in enumerate(rows, start=1):
+            log.append(row)
+            shutil.rmtree(folder / one.key)
+            progress.advance(bar)
+            pace = (time.monotonic() - began) / done
+            console.print(
+                f"{done}/{len(wanted)} {one.label}: test WAUC "
+                f"{100 * row['phases'][-1]['test']['wauc']:.2f}, "
+                f"{pace * (len(wanted) - done) / 60:.0f} min left",
+                soft_wrap=True,
+            )
+
+
+def _rows(
+    runs: Sequence[Run], folder: pathlib.Path, jobs: int
+) -> Generator[tuple[Run, dict[str, Any]], None, None]:
+    """Trains runs, several at a time; each comes with its row as it ends."""
+    most = jobs * RUNS_PER_PROCESS
+    for first in range(0, len(runs), most):
+        with concurrent.futures.ProcessPoolExecutor(
+            jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(os.getpid(),),
+        ) as pool:
+            pending = {
+                pool.submit(_train, one, str(folder)): one
+                for one in runs[first : first + most]
+            }
+            try:
+                for future in concurrent.futures.as_completed(pending):
+                    yield pending[future], _result(future, pending[future])
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                # Those that still train save where they are, and end.
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
 
 
 def estimate(log: RunLog, run: Run) -> float | None:
@@ -179,13 +193,23 @@ def _strategy() -> "tf.distribute.Strategy":
     return start_tensorflow(replicas=1, threads=1)
 
 
-def _train(run: Run, folder: str) -> dict[str, Any]:
-    """Trains a run in this process and gives back its row."""
-    from experiments import runs
-    from experiments.study.run_row import row
+@functools.lru_cache(maxsize=1)
+def _load(path: str) -> "ClickLog":
     from mlora_tf import data
 
-    log = data.load(run.data.path, "memory")
+    return data.load(path, "memory")
+
+
+def _train(run: Run, folder: str) -> dict[str, Any]:
+    """Trains a run in this process and gives back its row."""
+    import keras
+
+    from experiments import runs
+    from experiments.study.run_row import row
+
+    # Names that Keras counts and seeds that it keeps start anew.
+    keras.utils.clear_session()
+    log = _load(run.data.path)
     if log.fingerprint != run.data.fingerprint:
         raise RunError(f"{run.data.path} has changed since the start.")
     output = pathlib.Path(folder) / run.key
@@ -198,6 +222,6 @@ def _train(run: Run, folder: str) -> dict[str, Any]:
                 stop=stop,
             )
     except Stopped as stopped:
-        # The pool would take an error for the run's own.
+        # The pool has the next run for this process already.
         os._exit(stopped.status)
     return row(run, output)

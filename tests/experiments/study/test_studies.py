@@ -144,6 +144,23 @@ def test_a_second_time_nothing_is_trained(trained, prepared, monkeypatch):
     assert (trained / "results" / "runs.jsonl").read_bytes() == before
 
 
+def test_more_runs_than_a_process_has_go_on(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "RUNS_PER_PROCESS", 2)
+    # Five runs: two processes' and one more's.
+    log = RunLog(tmp_path / "runs.jsonl")
+    base, _, joint = small_arms(prepared, "tuned")
+    wanted = [joint.run(seed) for seed in range(4)] + [base.run(0)]
+    trainer.train(
+        log,
+        wanted,
+        tmp_path / "runs",
+        jobs=1,
+        console=trainer.Console(quiet=True),
+    )
+    assert list(log.rows) == [run.key for run in wanted]
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_a_dry_run_says_what_is_missing_and_how_long(trained, prepared, capsys):
     given = flags_for(prepared, trained, "--seeds=4", "--dry_run")
     with own_flags.given(SMALL_STUDY.define_flags, *given):
