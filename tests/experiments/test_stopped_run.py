@@ -19,7 +19,8 @@ DEADLINE = 10.0
 """Seconds that a machine which is taken away leaves."""
 SAID = re.compile(
     r"stopped by SIGTERM in phase joint, epoch (?P<epoch>\d+), after step "
-    r"(?P<step>\d+) of 3750\. Nothing is lost: the same command goes on from there\."
+    r"(?P<step>\d+) of 3750\. Nothing is lost: the same command goes on from "
+    r"there\."
 )
 
 
