@@ -14,7 +14,8 @@ A prepared folder holds these files:
 - `vectors.<table>.npy` for each table of pretrained vectors: `float32` of
   shape `(ids, dimension)`, the first row for the out-of-vocabulary bucket.
 - `manifest.json`: where the data came from, the options that made it, rows
-  and clicks by split and domain, and a fingerprint of the other files.
+  and clicks by split and domain, and a fingerprint of the files above.
+- `README.md`: a page that says all this to whoever finds the folder.
 
 The same rows give the same bytes on every run. The folder appears under its
 name only once it is whole. `write` takes rows that fit into memory; a longer

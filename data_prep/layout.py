@@ -13,7 +13,16 @@ DOMAIN = "domain"
 LABEL = "label"
 SCHEMA = "schema.json"
 MANIFEST = "manifest.json"
-FILES = (*(f"{split}.parquet" for split in SPLITS), SCHEMA, MANIFEST)
+README = "README.md"
+TITLE = "# Prepared click log: "
+"""How the README begins."""
+
+FILES = (
+    *(f"{split}.parquet" for split in SPLITS),
+    SCHEMA,
+    MANIFEST,
+    README,
+)
 
 ROW_GROUP = 1 << 17
 """Rows that a reader takes from a Parquet file at once."""

@@ -19,6 +19,8 @@ from typing import BinaryIO
 from data_prep.layout import FILES
 from data_prep.layout import FORMAT
 from data_prep.layout import MANIFEST
+from data_prep.layout import README
+from data_prep.layout import TITLE
 from data_prep.layout import PreparationError
 
 _AT_FDCWD = -100
@@ -75,7 +77,19 @@ def _prepared_files(folder: pathlib.Path) -> set[str]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return set()
     files = content.get("files")
-    return {*FILES, *(files if isinstance(files, dict) else ())}
+    ours = {*FILES, *(files if isinstance(files, dict) else ())}
+    if not _is_our_page(folder / README):
+        ours.remove(README)
+    return ours
+
+
+def _is_our_page(path: pathlib.Path) -> bool:
+    """Whether a README is one that a preparation wrote, not its owner."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(TITLE)) == TITLE.encode()
+    except OSError:
+        return False
 
 
 def move_into_place(staging: pathlib.Path, output: pathlib.Path) -> None:
@@ -151,7 +165,11 @@ def sibling(folder: pathlib.Path) -> pathlib.Path:
 
 def write_json(path: pathlib.Path, content: Any, **options: Any) -> None:
     """Writes JSON and a newline; `options` are `json.dumps`'s."""
-    text = json.dumps(content, ensure_ascii=False, **options) + "\n"
+    write_text(path, json.dumps(content, ensure_ascii=False, **options) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes text, whose bytes are on the disk then."""
     with durable(path) as stream:
         # A file's name that is no UTF-8 is the one text that can't be encoded;
         # its replacement is JSON's own escape.

@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from data_prep import contents
 from data_prep import features
+from data_prep import folder_readme
 from data_prep import staging
 from data_prep.features import Column
 from data_prep.folder_lock import locked
 from data_prep.layout import DOMAIN
 from data_prep.layout import LABEL
 from data_prep.layout import MANIFEST
+from data_prep.layout import README
 from data_prep.layout import ROW_GROUP
 from data_prep.layout import SCHEMA
 from data_prep.layout import SPLITS
@@ -172,6 +174,9 @@ class Writer:
         manifest = contents.manifest(self._content, self._counts, files)
         if extras is not None:
             manifest["extras"] = dict(extras)
+        page = folder_readme.readme(self._content, manifest)
+        staging.write_text(self._staging / README, page)
+        # The last file: with it the folder counts as whole.
         staging.write_json(self._staging / MANIFEST, manifest, indent=2)
         staging.sync_folder(self._staging)
         # Another run may have made the folder in the meantime.

@@ -11,7 +11,7 @@ intervals, of the rows of `--splits`: by default of all, or of test alone if the
 run was trained on that very folder. Then the numbers are those of
 `metrics.json`. `--output` names a JSON for them, and `--scores` a Parquet file
 of each row's `split`, `domain`, `label` and `score`, in the order of the log
-within a split.
+within a split; files that are there are kept unless `--overwrite` is given.
 """
 
 import pathlib
@@ -21,6 +21,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments import finished_run
+from experiments import output_file
 from experiments.import_flag import define_import_flag
 
 SPLITS = ("train", "valid", "test")
@@ -38,6 +39,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("output", None, "A JSON file for the numbers.")
     flags.DEFINE_string("scores", None, "A Parquet file for all rows' scores.")
+    output_file.define_flag()
     define_import_flag()
 
 
@@ -62,7 +64,10 @@ def main() -> None:
             f"--splits={','.join(splits)}: name some of {','.join(SPLITS)}, "
             "each once."
         )
-    check_files(values)
+    for name, suffix in (("output", ".json"), ("scores", ".parquet")):
+        if values[name] is not None:
+            path = pathlib.Path(values[name])
+            output_file.check(name, path, (suffix,), values["overwrite"])
     finished_run.check(run, values["import"])
     schema = Schema.load(run / "schema.json")
     with progress.waiting(f"Reading {values['data']}"):
@@ -101,26 +106,6 @@ def main() -> None:
     if values["output"]:
         origin = {"fingerprint": log.fingerprint, "splits": splits}
         write_result({**origin, **result}, values)
-
-
-def check_files(values: dict[str, Any]) -> None:
-    """Raises unless the files to write can be, before any work is done.
-
-    Raises:
-        RunError: One is a folder, or not named as what it will be.
-    """
-    from experiments.runs import RunError
-
-    for name, suffix in (("output", ".json"), ("scores", ".parquet")):
-        if values[name] is None:
-            continue
-        path = pathlib.Path(values[name])
-        if path.is_dir():
-            raise RunError(f"--{name}={path} is a folder: name a file.")
-        if path.suffix != suffix:
-            raise RunError(
-                f"--{name}={path} is written as {suffix}: name it so."
-            )
 
 
 def write_scores(

@@ -10,9 +10,10 @@ has; a value that it doesn't know has the id 0.
 
 `--output` has a row for each row of the log, in the log's order: the columns of
 `--keep` as they are (by default the domain's), then `score`, the probability
-of a click. Its name ends in .parquet or .csv. A row of a domain that the folder
-doesn't know has no score: an empty cell. Memory is bounded by the vocabularies,
-however long the log.
+of a click. Its name ends in .parquet or .csv; a file that is there is kept
+unless `--overwrite` is given. A row of a domain that the folder doesn't know
+has no score: an empty cell. Memory is bounded by the vocabularies, however long
+the log.
 
 It prints, by feature, which share of the values the folder doesn't know, and
 the unknown domains that have the most rows.
@@ -30,6 +31,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments import finished_run
+from experiments import output_file
 from experiments.import_flag import define_import_flag
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "keep", [], "Columns of the log beside the score; else the domain's."
     )
+    output_file.define_flag()
     define_import_flag()
 
 
@@ -78,7 +81,8 @@ def main() -> None:
     began = time.monotonic()
     values = flags.FLAGS.flag_values_dict()
     run, output = pathlib.Path(values["run"]), pathlib.Path(values["output"])
-    check_output(output, values["keep"])
+    output_file.check("output", output, SUFFIXES, values["overwrite"])
+    check_keep(values["keep"])
     finished_run.check(run, values["import"])
     like = table_like.read(values["like"])
     schema = Schema.load(run / "schema.json")
@@ -124,19 +128,14 @@ def main() -> None:
         print(f"{name}: {share}")
 
 
-def check_output(path: pathlib.Path, keep: list[str]) -> None:
-    """Raises unless there can be such a file, before any work is done.
+def check_keep(keep: list[str]) -> None:
+    """Raises unless the scores' file can have such columns.
 
     Raises:
-        RunError: It is a folder, has another suffix, or would have a column
-            twice.
+        RunError: It would have one twice.
     """
     from experiments.runs import RunError
 
-    if path.is_dir():
-        raise RunError(f"--output={path} is a folder: name a file.")
-    if path.suffix not in SUFFIXES:
-        raise RunError(f"--output={path} must end in {' or '.join(SUFFIXES)}.")
     if SCORE in keep or len(set(keep)) < len(keep) or "" in keep:
         raise RunError(
             f"--keep={','.join(keep)}: name columns of the log, each once, "

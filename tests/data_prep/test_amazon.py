@@ -262,7 +262,7 @@ def test_workers_and_runs_change_no_byte(tmp_path):
         outputs.append(tmp_path / f"out{workers}")
         amazon.prepare(raw, outputs[-1], workers=workers)
     first, *others = map(contents, outputs)
-    assert len(first) == 5
+    assert len(first) == 6
     assert others == [first] * 3
 
 

@@ -151,6 +151,7 @@ def test_manifest(tmp_path):
     files = contents(tmp_path / "out")
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest == returned
+    files.pop("README.md")
     assert set(files) == set(manifest["files"])
     digests = {
         name: hashlib.sha256(data).hexdigest() for name, data in files.items()
@@ -299,6 +300,45 @@ def test_overwrite_replaces_vectors_that_the_manifest_knows(tmp_path):
     folder.write(tmp_path / "out", every_kind())
     folder.write(tmp_path / "out", prepared(), overwrite=True)
     assert names(tmp_path / "out") == sorted(folder.FILES)
+
+
+def test_the_page_says_what_the_folder_is(tmp_path):
+    manifest = folder.write(tmp_path / "out", every_kind())
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert page.startswith("# Prepared click log: ")
+    for feature in every_kind().features:
+        assert f"'{feature['name']}'" in page
+    for name in every_kind().domains:
+        assert f"'{name}'" in page
+    for split, cells in manifest["counts"].items():
+        rows, clicks = (
+            sum(cell[name] for cell in cells.values())
+            for name in ("rows", "clicks")
+        )
+        assert f"| {split} | {rows} | {clicks} |" in page
+    assert "`vectors.*.npy`" in page
+    folder.write(tmp_path / "two", prepared())
+    assert "vectors" not in (tmp_path / "two" / "README.md").read_text()
+
+
+def test_the_page_of_a_thousand_domains_is_short(tmp_path):
+    names = tuple(f"d\n`{one}" for one in range(1000))
+    many = dataclasses.replace(prepared(), domains=names)
+    folder.write(tmp_path / "out", many)
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "and 990 more." in page
+    assert max(map(len, page.splitlines())) < 300
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_page_of_the_owners_is_never_replaced(tmp_path, overwrite):
+    folder.write(tmp_path / "out", prepared())
+    page = tmp_path / "out" / "README.md"
+    page.write_text("# What I know of this log\n")
+    match = "also holds 'README.md'" if overwrite else "exists; add"
+    with pytest.raises(PreparationError, match=match):
+        folder.write(tmp_path / "out", prepared(), overwrite=overwrite)
+    assert page.read_text() == "# What I know of this log\n"
 
 
 def test_overwrite_spares_vectors_that_the_manifest_does_not_know(tmp_path):

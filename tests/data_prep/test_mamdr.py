@@ -341,7 +341,7 @@ def test_every_form_of_the_input_gives_the_same_bytes(tmp_path):
         outputs.append(tmp_path / f"out{len(outputs)}")
         mamdr.prepare(tmp_path / name, outputs[-1])
     first, *others = map(contents, outputs)
-    assert len(first) == 6
+    assert len(first) == 7
     assert others == [first] * 6
     sources = json.loads(first["manifest.json"])["sources"]
     assert {name: one["bytes"] for name, one in sources.items()} == {

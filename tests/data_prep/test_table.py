@@ -103,7 +103,7 @@ def contents(path):
     return {
         one.name: one.read_bytes()
         for one in path.iterdir()
-        if one.name != "manifest.json"
+        if one.name not in ("manifest.json", "README.md")
     }
 
 

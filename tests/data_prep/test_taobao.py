@@ -362,6 +362,7 @@ def test_every_form_of_the_input_gives_the_same_bytes(tmp_path):
         "test.parquet",
         "schema.json",
         "manifest.json",
+        "README.md",
         "vectors.user.npy",
         "vectors.item.npy",
     }

@@ -154,13 +154,26 @@ def test_what_is_no_finished_run_is_refused(folder, tmp_path):
     ("flag", "match"),
     [
         ("--output=.", "is a folder"),
-        ("--scores=scores.csv", r"written as \.parquet"),
-        ("--output=result", r"written as \.json"),
+        ("--scores=scores.csv", r"must end in \.parquet"),
+        ("--output=result", r"must end in \.json"),
     ],
 )
 def test_files_that_cannot_be_written_are_refused_at_once(folder, flag, match):
     with pytest.raises(SystemExit, match=match):
         command(folder, flag)
+
+
+def test_files_that_are_there_are_replaced_only_if_asked(folder, tmp_path):
+    result, scores = tmp_path / "result.json", tmp_path / "s.parquet"
+    for path in (result, scores):
+        path.write_text("of before")
+        flag = f"--{'output' if path is result else 'scores'}={path}"
+        with pytest.raises(SystemExit, match="exists: add --overwrite"):
+            command(folder, flag)
+        assert path.read_text() == "of before"
+        command(folder, flag, "--overwrite")
+    assert "wauc" in json.loads(result.read_text())
+    assert pq.read_table(scores).num_rows == 400
 
 
 @pytest.mark.parametrize("splits", ["dev", "", "test,test"])

@@ -174,7 +174,8 @@ def test_all_rows_may_be_of_new_domains(folder, tmp_path):
 def said_after(folder, log, tmp_path, capsys):
     """The lines that are printed beside the first one."""
     pq.write_table(log, tmp_path / "new.parquet")
-    command(folder, tmp_path / "new.parquet", tmp_path / "s.parquet")
+    output = tmp_path / "s.parquet"
+    command(folder, tmp_path / "new.parquet", output, "--overwrite")
     first, *others = capsys.readouterr().out.splitlines()
     assert f"s.parquet has {len(log):,} rows" in first
     return others
@@ -335,7 +336,11 @@ def test_what_cannot_be_written_is_refused_first(
     pq.write_table(log_of(5), tmp_path / "new.parquet")
     before = (tmp_path / "new.parquet").read_bytes()
     with pytest.raises(SystemExit, match=match):
-        command(folder, tmp_path / "new.parquet", tmp_path / output, *options)
+        command(
+            folder,
+            tmp_path / "new.parquet",
+            *(tmp_path / output, "--overwrite", *options),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]
     assert (tmp_path / "new.parquet").read_bytes() == before
 
@@ -345,14 +350,14 @@ def test_a_list_can_be_kept_where_it_has_a_place(folder, tmp_path, suffix):
     lists = [["a"], [], ["b", "c"]]
     log = log_of(3).append_column("tags", pa.array(lists))
     pq.write_table(log, tmp_path / "new.parquet")
-    output = tmp_path / f"s.{suffix}"
+    output, options = tmp_path / f"s.{suffix}", ("--keep=tags", "--overwrite")
     output.write_text("of before")
     if suffix == "parquet":
-        command(folder, tmp_path / "new.parquet", output, "--keep=tags")
+        command(folder, tmp_path / "new.parquet", output, *options)
         assert pq.read_table(output)["tags"].to_pylist() == lists
         return
     with pytest.raises(SystemExit, match=r"can't hold .*or write \.parquet"):
-        command(folder, tmp_path / "new.parquet", output, "--keep=tags")
+        command(folder, tmp_path / "new.parquet", output, *options)
     assert output.read_text() == "of before"
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -366,9 +371,21 @@ def test_a_mistake_in_the_log_leaves_the_file_of_before(
     output = tmp_path / "s.csv"
     output.write_text("of before")
     with pytest.raises(SystemExit, match="line 22: column 'price' must be"):
-        command(folder, tmp_path / "new.csv", output)
+        command(folder, tmp_path / "new.csv", output, "--overwrite")
     assert output.read_text() == "of before"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_is_there_is_kept_unless_overwritten(folder, tmp_path):
+    pq.write_table(log_of(5), tmp_path / "new.parquet")
+    # Somebody's log, say, whose name slipped into the wrong flag.
+    output = tmp_path / "old.csv"
+    output.write_text("of before")
+    with pytest.raises(SystemExit, match=r"old\.csv exists: add --overwrite"):
+        command(folder, tmp_path / "new.parquet", output)
+    assert output.read_text() == "of before"
+    command(folder, tmp_path / "new.parquet", output, "--overwrite")
+    assert pa_csv.read_csv(output).num_rows == 5
 
 
 def test_a_log_without_rows_is_refused(folder, tmp_path):

@@ -1,0 +1,39 @@
+"""A file that a binary shall write: checked before any work is done."""
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+
+def define_flag() -> None:
+    """Defines the flag that lets a file be replaced."""
+    flags.DEFINE_bool("overwrite", False, "Replace the files that are there.")
+
+
+def check(
+    flag: str, path: pathlib.Path, suffixes: Sequence[str], overwrite: bool
+) -> None:
+    """Raises unless there can be such a file, and nothing is lost by it.
+
+    Args:
+        flag: The flag that names it.
+        path: The file.
+        suffixes: What its name may end in.
+        overwrite: Whether a file that is there is replaced.
+
+    Raises:
+        RunError: It is a folder, has another suffix, or is there.
+    """
+    from experiments.runs import RunError
+
+    said = f"--{flag}={path}"
+    if path.is_dir():
+        raise RunError(f"{said} is a folder: name a file.")
+    if path.suffix not in suffixes:
+        raise RunError(f"{said} must end in {' or '.join(suffixes)}.")
+    if path.exists() and not overwrite:
+        raise RunError(
+            f"{said} exists: add --overwrite to replace it, or name another "
+            "file."
+        )
