@@ -137,8 +137,16 @@ class Result:
         ]
 
     def over(self, rival: "Result", metric: str = "wauc") -> Comparison:
-        """Its gain over another arm with the same seeds, test split."""
-        return Comparison.of(self.test(metric), rival.test(metric))
+        """Its gain over another arm, which has its seeds at least, in test."""
+        others = rival.test(metric)[: len(self.phases)]
+        return Comparison.of(self.test(metric), others)
+
+    def domain_over(
+        self, rival: "Result", index: int, metric: str = "auc"
+    ) -> Comparison:
+        """Its gain in a domain, as `over`."""
+        others = rival.domain(index, metric)[: len(self.phases)]
+        return Comparison.of(self.domain(index, metric), others)
 
     def to_dict(self, rival: "Result | None" = None) -> dict[str, Any]:
         """All of it as JSON-ready values."""
@@ -182,21 +190,20 @@ class Result:
 def results(log: RunLog, arms: Iterable[Arm]) -> list[Result]:
     """Reads the numbers of all arms that the log has runs of.
 
-    Rivals are read with as many seeds as each of them has, counted from 0, so
-    that a gain is the difference of the means beside it. An arm without a
-    run is left out.
+    An arm is read with as many seeds as it has, counted from 0, but with no
+    more than its rival, so that all of them are in its gain. An arm without
+    a run is left out.
     """
     trained = [(arm, _seeds(log, arm)) for arm in arms]
-    fewest: dict[tuple[DataSet, str], int] = {}
+    seeds_of = {
+        (arm.data, arm.group, arm.name): seeds for arm, seeds in trained
+    }
+    found = []
     for arm, seeds in trained:
+        of_rival = seeds_of.get((arm.data, arm.group, arm.rival or ""))
         if seeds:
-            place = arm.data, arm.group
-            fewest[place] = min(seeds, fewest.get(place, seeds))
-    return [
-        _result(log, arm, fewest[arm.data, arm.group])
-        for arm, seeds in trained
-        if seeds
-    ]
+            found.append(_result(log, arm, min(seeds, of_rival or seeds)))
+    return found
 
 
 def rival_of(one: Result, others: Sequence[Result]) -> Result | None:

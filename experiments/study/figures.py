@@ -117,11 +117,7 @@ def domain_gains(found: Sequence[Result], path: pathlib.Path) -> None:
             zip(pairs, COLORS, strict=False)
         ):
             domains = range(len(one.arm.data.domains))
-            gains = [
-                Summary.of(one.domain(i, "auc")).mean
-                - Summary.of(rival.domain(i, "auc")).mean
-                for i in domains
-            ]
+            gains = [one.domain_over(rival, i).gain.mean for i in domains]
             axes.bar(
                 [place + shift * width for place in domains],
                 gains,

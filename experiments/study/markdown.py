@@ -121,8 +121,7 @@ def domain_table(
             if rival is None:
                 continue
             gains = [
-                Comparison.of(some, rival.domain(i, metric))
-                for i, some in enumerate(values)
+                one.domain_over(rival, i, metric) for i in range(len(values))
             ]
             lines.append(
                 row("", "gain", *(_marked(some, digits) for some in gains))
@@ -165,11 +164,18 @@ def _brief(name: str) -> str:
 
 
 def _gain_cell(one: Result | None, rival: Result, metric: str) -> str:
-    """As "**+0.62 ± 0.01** (p .003)"; empty where there is no such arm."""
+    """As "**+0.62 ± 0.01** (p .003)"; empty where there is no such arm.
+
+    Of fewer seeds than the line's it says so.
+    """
     if one is None:
         return ""
     text, p = gain(one, rival, metric)
-    return f"{text} (p {p})" if p else text
+    seeds = len(one.phases)
+    notes = [f"p {p}"] * bool(p)
+    if seeds < len(rival.phases):
+        notes.append(f"{seeds} seed{'s' * (seeds > 1)}")
+    return f"{text} ({', '.join(notes)})" if notes else text
 
 
 def _paper_gain(arms: Iterable[Result], rival: Result) -> str:

@@ -5,6 +5,7 @@ import pytest
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
+from experiments.study.markdown import domain_table
 from experiments.study.markdown import gain_table
 from mlora_tf.recipes import Recipe
 
@@ -66,6 +67,32 @@ def test_a_line_for_each_model_with_each_arms_gain():
         *("some", "dcn", "1", "70.00 [69.00, 71.00]", "71.00"),
         *("", "-1.00", "-0.50", "-1.00"),
     ]
+
+
+def test_a_gain_of_fewer_seeds_than_its_line_says_so():
+    found = [
+        result("mlp", "base", 0.80, 0.81, 0.82, 0.83),
+        result("mlp", "one", 0.81),
+        result("mlp", "two", 0.81, 0.8201, 0.8299),
+    ]
+    _, mlp = lines(found)
+    assert mlp[2:4] == ["4", "81.50 ± 1.29"]
+    assert mlp[4:6] == ["+1.00 (1 seed)", "**+1.00 ± 0.01** (p <.001, 3 seeds)"]
+
+
+def test_domains_gain_over_the_same_seeds():
+    def of(name, *aucs):
+        arm = Arm(DATA, "mlp", name, Recipe(), rival={"one": "base"}.get(name))
+        cells = [
+            {"test": {"domains": [{"auc": one}, {"auc": one / 2}]}}
+            for one in aucs
+        ]
+        keys = tuple(f"{name}{seed}" for seed in range(len(aucs)))
+        return Result(arm, tuple(cells), keys, (1.0,) * len(aucs), frozenset())
+
+    table = domain_table([of("base", 0.5, 0.9), of("one", 0.52)])
+    *_, gains = table.splitlines()
+    assert gains == "|  | gain | +2.00 | +1.00 |"
 
 
 def test_data_without_a_paper_has_no_such_columns():

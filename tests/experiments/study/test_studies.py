@@ -274,16 +274,50 @@ def test_all_ten_models_are_in_table_2(prepared):
     assert {arm.recipe.tower for arm in bases} == {"shared", "star"}
 
 
-def test_rivals_are_read_with_as_many_seeds(prepared, tmp_path, fake_log):
+def test_an_arm_has_its_own_seeds_and_gains_over_the_same_ones(
+    prepared, tmp_path, fake_log
+):
     base, both, joint = small_arms(prepared, "tuned")
-    log = fake_log(tmp_path / "runs.jsonl", [base, both], seeds=3)
-    fake_log(tmp_path / "runs.jsonl", [joint], seeds=2)
-    log = RunLog(log.path)
+    fake_log(tmp_path / "runs.jsonl", [base, both], seeds=3)
+    log = fake_log(tmp_path / "runs.jsonl", [joint], seeds=2)
     section = SMALL_STUDY.write(log, "tuned")
-    assert [row["seeds"] for row in section.rows] == [2, 2, 2]
-    # Of a gap only what comes before it counts.
-    one = Arm(prepared, "other", "base", Recipe(tower="shared", **SMALL))
-    fake_log(tmp_path / "runs.jsonl", [one], seeds=1)
+    assert [row["seeds"] for row in section.rows] == [3, 3, 2]
+    first, _, last = section.rows
+    assert len(first["wauc"]) == 3
+    assert last["wauc_gain"] == pytest.approx(
+        [
+            one - other
+            for one, other in zip(last["wauc"], first["wauc"], strict=False)
+        ],
+        abs=2e-5,
+    )
+
+
+def test_an_arm_has_no_more_seeds_than_its_rival(prepared, tmp_path, fake_log):
+    alone = Arm(prepared, "mlp", "base", Recipe(tower="shared", **SMALL))
+    joint = small_arms(prepared, "tuned")[2]
+    fake_log(tmp_path / "runs.jsonl", [alone], seeds=1)
+    log = fake_log(tmp_path / "runs.jsonl", [joint], seeds=3)
+    assert [len(one.phases) for one in results(log, [alone, joint])] == [1, 1]
+    # Without its rival it has them all; a table leaves it out.
+    (found,) = results(log, [joint])
+    assert len(found.phases) == 3
+
+
+def test_of_a_gap_in_the_seeds_only_what_comes_before_it_counts(
+    prepared, tmp_path, fake_log
+):
+    base, both, joint = small_arms(prepared, "tuned")
+    log = fake_log(tmp_path / "runs.jsonl", [both, joint], seeds=3)
+    lines = log.path.read_text().splitlines()
+    gap = json.dumps(joint.run(1).recipe.to_dict())
+    left = [
+        line for line in lines if json.loads(gap) != json.loads(line)["recipe"]
+    ]
+    assert len(left) == len(lines) - 1
+    log.path.write_text("\n".join(left) + "\n")
+    found = results(RunLog(log.path), [base, both, joint])
+    assert [len(one.phases) for one in found] == [3, 3, 1]
 
 
 def test_any_run_that_has_trained_a_base_counts_as_its(
@@ -398,7 +432,7 @@ def test_validation_chooses_among_arms_run_by_run(prepared, tmp_path):
     add(both, 2, 0.70, 0.71)
     assert chosen.find(log, 2) is None  # one of them has no third seed
     found = results(log, [base, both, joint, chosen])
-    assert [len(one.phases) for one in found] == [2] * 4
+    assert [len(one.phases) for one in found] == [3, 3, 2, 2]
     assert found[-1].valid("wauc") == pytest.approx([72, 73])
     assert found[-1].test("wauc") == pytest.approx([28, 27])
     assert found[-1].keys == (both.run(0).key, joint.run(1).key)
