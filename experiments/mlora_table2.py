@@ -18,6 +18,7 @@ search chose.
 from collections.abc import Sequence
 
 from experiments import binary
+from experiments.study import figures
 from experiments.study import paper
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
@@ -121,6 +122,7 @@ STUDY = Study(
     "validation.",
     arms,
     table=table,
+    figure=figures.gains,
 )
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEAST_GAIN = -0.3
+"""The lowest gain that a figure of gains has room for, in points."""
+
 COLORS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fb5", "#d98c1f", "#5b6770")
 
 
@@ -134,6 +137,75 @@ def domain_gains(found: Sequence[Result], path: pathlib.Path) -> None:
         )
         axes.set_ylabel("gain in test AUC, points")
         axes.legend(frameon=False, fontsize=7)
+    _save(figure, path)
+
+
+def gains(found: Sequence[Result], path: pathlib.Path) -> None:
+    """What each arm gains over its rival in WAUC, a line for each model.
+
+    A dot is the mean over the seeds, its bar their standard deviation. One
+    that is lower than `LEAST_GAIN` is an arrow there, with its number.
+    """
+    from matplotlib.figure import Figure
+
+    pairs = [
+        (one, one.over(rival).gain)
+        for one in found
+        if (rival := rival_of(one, found)) is not None
+    ]
+    names = list(dict.fromkeys(one.arm.name for one, _ in pairs))
+    models = dict.fromkeys((one.arm.data, one.arm.group) for one, _ in pairs)
+    sets = list(dict.fromkeys(data for data, _ in models))
+    # A line for each model, and one for the name of each data set.
+    places = {
+        model: line + sets.index(model[0])
+        for line, model in enumerate(models, start=1)
+    }
+    lines = len(models) + len(sets)
+    figure = Figure(figsize=(6.4, 0.24 * lines + 0.9), layout="constrained")
+    axes = figure.subplots()
+    for one, gain in pairs:
+        index = names.index(one.arm.name)
+        shift = 0.22 * (index - (len(names) - 1) / 2)
+        place = places[one.arm.data, one.arm.group] + shift
+        inside = gain.mean >= LEAST_GAIN
+        axes.errorbar(
+            max(gain.mean, LEAST_GAIN),
+            place,
+            xerr=None if gain.std != gain.std else gain.std,
+            color=COLORS[index % len(COLORS)],
+            marker="o" if inside else "<",
+            markersize=4.5,
+            capsize=2,
+        )
+        if not inside:
+            axes.annotate(
+                f"{gain.mean:+.2f}",
+                (LEAST_GAIN, place),
+                xytext=(6, -3),
+                textcoords="offset points",
+                fontsize=8,
+            )
+    for index, name in enumerate(names):
+        color = COLORS[index % len(COLORS)]
+        axes.plot([], [], color=color, marker="o", markersize=4.5, label=name)
+    titles = {
+        data: min(place for model, place in places.items() if model[0] == data)
+        for data in sets
+    }
+    labels = {
+        **{place: group for (_, group), place in places.items()},
+        **{place - 1: data.name for data, place in titles.items()},
+    }
+    axes.set_yticks(list(labels), list(labels.values()), fontsize=8)
+    for tick in axes.get_yticklabels()[len(places) :]:
+        tick.set_fontweight("bold")
+    axes.tick_params("y", length=0)
+    axes.axvline(0, color="#5b6770", linewidth=0.8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.invert_yaxis()
+    axes.set_xlabel("gain in test WAUC, points")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     _save(figure, path)
 
 
