@@ -102,7 +102,8 @@ def star_recipe(name: str, data: DataSet, tower: str, **changes: Any) -> Recipe:
 
     Args:
         name: "paper" is the preset `star`; "tuned" adds the penalty and the
-            dropout that a search chose for the base, the same to all.
+            dropout that a search chose for the base, the same to all, and to
+            MLoRA what it chose for the adapters on the MLP.
         data: The data set.
         tower: See `Recipe`.
         **changes: More of the recipe's fields.
@@ -118,4 +119,27 @@ def star_recipe(name: str, data: DataSet, tower: str, **changes: Any) -> Recipe:
                 if field in found
             },
         )
+    if name == "tuned" and tower == "mlora":
+        chosen = dataclasses.replace(chosen, **_adapters(data, chosen))
     return dataclasses.replace(chosen, **changes)
+
+
+def _adapters(data: DataSet, deep: Recipe) -> dict[str, Any]:
+    """What was chosen for MLoRA's adapters, in a network of more layers.
+
+    Args:
+        data: The data set.
+        deep: The recipe of the network, whose layers have the search's last
+            ones' role counted from the last.
+    """
+    found = tuned(data, "mlora")
+    options = dict(found.get("tower_options", {}))
+    if options.get("adapted_layers") is not None:
+        searched = preset("tuned", "mlp", "mlora").hidden_units
+        more = len(deep.hidden_units) - len(searched)
+        options["adapted_layers"] = [
+            layer + more for layer in options["adapted_layers"]
+        ]
+    fields = ("temperature", "rank_power")
+    chosen = {field: found[field] for field in fields if field in found}
+    return {**chosen, "tower_options": {**deep.tower_options, **options}}

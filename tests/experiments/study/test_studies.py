@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from experiments import runs
+from experiments.study import recipes
 from experiments.study import trainer
 from experiments.study.arm import Arm
 from experiments.study.arm import results
@@ -478,3 +479,44 @@ def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
             console=trainer.Console(quiet=True),
         )
     assert not log.rows
+
+
+def test_stars_study_has_the_adapters_that_were_chosen(
+    prepared, tmp_path, monkeypatch
+):
+    options = {"lora_regularizer": "l2", "adapted_layers": [0, 2]}
+    chosen = {
+        "shared": {"embedding_l2": 0.25, "batch_size": 7},
+        "mlora": {
+            "embedding_l2": 0.5,
+            "temperature": 4,
+            "tower_options": options,
+        },
+    }
+    (tmp_path / "tuned.json").write_text(
+        json.dumps(
+            {
+                "data": {
+                    prepared.fingerprint: {
+                        arm: {"chosen": one} for arm, one in chosen.items()
+                    }
+                }
+            }
+        )
+    )
+    monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
+    recipes._searched.cache_clear()
+    arms = importlib.import_module("experiments.star_table2").arms
+    by_name = {arm.name: arm.recipe for arm in arms(prepared, "tuned")}
+    paper = {arm.name: arm.recipe for arm in arms(prepared, "paper")}
+    monkeypatch.undo()
+    recipes._searched.cache_clear()
+    assert {one.embedding_l2 for one in by_name.values()} == {0.25}
+    assert {one.batch_size for one in by_name.values()} == {2000}
+    mlora = by_name["MLoRA"]
+    assert mlora.temperature == 4
+    # Of three layers the first and the last; of six the same from the last.
+    assert len(mlora.hidden_units) == 6
+    assert mlora.tower_options == {**options, "adapted_layers": [3, 5]}
+    assert by_name["STAR"].tower_options == paper["STAR"].tower_options
+    assert paper["MLoRA"].tower_options == {}
