@@ -43,6 +43,7 @@ class Like:
         features: Its features, as the schema has them.
         domains: The domains' names, in order.
         vectors: By table, the pretrained vectors of its ids.
+        is_later: Whether it was itself prepared like an earlier folder.
     """
 
     folder: pathlib.Path
@@ -51,13 +52,17 @@ class Like:
     features: list[dict[str, Any]]
     domains: list[str]
     vectors: dict[str, np.ndarray]
+    is_later: bool = False
 
     @property
     def fill(self) -> str:
         """What may be done about empty cells of a log, but to mend them."""
-        return (
-            f"prepare {self.folder} anew with --missing=fill, and train on that"
+        folder = (
+            f"the folder that {self.folder} was prepared like"
+            if self.is_later
+            else self.folder
         )
+        return f"prepare {folder} anew with --missing=fill, and train on that"
 
     def choose(self, counts: Counts) -> tuple[Domains, int]:
         """The folder's domains, and how many rows the log has of them.
@@ -190,6 +195,7 @@ def read(folder: str | pathlib.Path) -> Like:
             table: _vectors(folder, f"vectors.{table}.npy", digests)
             for table in tables
         },
+        "like" in options,
     )
 
 

@@ -217,6 +217,15 @@ def test_an_empty_cell_has_an_advice_that_can_be_followed(tmp_path, cell, said):
         f"{second}, line 32: column 'price' {said}prepare {tmp_path / 'a'} "
         "anew with --missing=fill, and train on that."
     )
+    # A later folder can't be prepared so: the one that it is like can.
+    table.prepare(first, tmp_path / "c", like=tmp_path / "a")
+    with pytest.raises(PreparationError) as error:
+        table.prepare(second, tmp_path / "b", like=tmp_path / "c")
+    assert str(error.value) == (
+        f"{second}, line 32: column 'price' {said}prepare the folder that "
+        f"{tmp_path / 'c'} was prepared like anew with --missing=fill, and "
+        "train on that."
+    )
     # As it says: "NULL" is then a cell to be left empty, and nothing more.
     options["missing"] = "fill"
     table.prepare(first, tmp_path / "a", **options, overwrite=True)
