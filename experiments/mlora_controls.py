@@ -4,9 +4,10 @@ r"""What MLoRA's gain is made of: controls that every comparison needs.
 
 On the MLP: the base, the base trained on for as long as a second phase, a
 bias for each domain alone, one adapter for all domains, and MLoRA in two
-phases and jointly; and the base and MLoRA with dropout 0 and .5. What an
-adapter without domains gains isn't the domains' gain. No paper has this
-table.
+phases and jointly; the base without a fifth of the rows, and adapters that are
+trained on that fifth, which it has never seen; and the base and MLoRA with
+dropout 0 and .5. What an adapter without domains gains isn't the domains' gain.
+No paper has this table.
 """
 
 import dataclasses
@@ -18,6 +19,8 @@ from experiments.study.data_set import DataSet
 from experiments.study.recipes import recipe
 from experiments.study.recipes import two_phase
 from experiments.study.study import Study
+
+LESS = "base without a fifth of the rows"
 
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
@@ -51,9 +54,12 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
             if rate != chosen.dropout:
                 changed = dataclasses.replace(chosen, dropout=rate)
                 rows.append((f"{name}, dropout {rate:g}", changed))
+    fresh = two_phase(preset, data, "mlp", fresh_fraction=0.2)
     return [
         base_arm(data, preset, "mlp"),
         *(Arm(data, "mlp", *one, rival="base") for one in rows),
+        Arm(data, "mlp", LESS, fresh, rival="base", phase=0),
+        Arm(data, "mlp", "MLoRA on that fifth", fresh, rival=LESS),
     ]
 
 
