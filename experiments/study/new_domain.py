@@ -1,6 +1,5 @@
 """What a new domain needs: trained step by step on a base that never saw it."""
 
-import dataclasses
 import pathlib
 from typing import Any
 
@@ -105,9 +104,7 @@ def arms(
     tuned(ARMS[3], everything, parts.known)
     keras.utils.set_random_seed(recipe.seed)
     with strategy.scope():
-        scratch = training.build(
-            parts.known, dataclasses.replace(recipe, tower="shared")
-        )
+        scratch = training.build(parts.known, recipe, tower="shared")
     tuned(ARMS[4], scratch, parts.known)
     return reports
 

@@ -128,6 +128,9 @@ def written(tmp_path_factory):
         temperature=4,
         batch_size=32,
         max_epochs=2,
+        # What a search may choose, and a model from scratch doesn't have.
+        tower_options={"lora_dropout": 0.2},
+        rank_power=0.5,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
