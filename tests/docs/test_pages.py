@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -10,18 +11,24 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 import mlora_tf
+from data_prep import table
 from mlora_tf.disabling import SHARED_VALUES
 from tests.docs import pages
 
-FAST = (
-    "--hidden_units=8",
-    "--max_epochs=1",
-    "--batch_size=64",
-    "--noexport",
-)
-"""Added to a page's trainings, where the page doesn't say otherwise."""
+MORE = {
+    "experiments.train": (
+        "--hidden_units=8",
+        "--max_epochs=1",
+        "--batch_size=64",
+        "--noexport",
+    ),
+    # Its runs take hours: it says which they are.
+    "experiments.mlora_table2": ("--dry_run", "--output=results"),
+}
+"""Added to a page's commands, where the page doesn't say otherwise."""
 
 RUNS = {
     "own_log.md": {
@@ -32,6 +39,7 @@ RUNS = {
     },
     "add_a_domain.md": {"data_prep.table", "experiments.add_domain"},
     "pretrained_embeddings.md": {"data_prep.table"},
+    "reproduce_table_2.md": {"data_prep.movielens", "experiments.mlora_table2"},
     "streaming_and_drift.md": {
         "data_prep.synthetic",
         "data_prep.table",
@@ -40,6 +48,11 @@ RUNS = {
     "tensorflow_serving.md": {
         "experiments.export",
         "experiments.verify_export",
+    },
+    "thousand_domains.md": {
+        "experiments.describe",
+        "experiments.export",
+        "experiments.train",
     },
     "two_gpus.md": {"experiments.train"},
     "which_tower.md": {"experiments.describe", "experiments.train"},
@@ -112,8 +125,7 @@ def own_log(tmp_path_factory):
 
 
 def run(command):
-    train = command.module == "experiments.train"
-    pages.run(command, FAST if train else ())
+    pages.run(command, MORE.get(command.module, ()))
 
 
 AFTER_OWN_LOG = {
@@ -171,9 +183,37 @@ def with_times(folder):
     )
 
 
+def with_movielens(folder):
+    """GroupLens's archive, as far as it is read, of fifty users."""
+    rng = np.random.default_rng(0)
+    users = [f"{user}::{'FM'[user % 2]}::25::4::98765" for user in range(1, 51)]
+    ratings = [
+        f"{user}::{film}::{rng.integers(1, 6)}::{978300000 + film}"
+        for user in range(1, 51)
+        for film in range(1, 21)
+    ]
+    with zipfile.ZipFile(folder / "ml-1m.zip", "w") as archive:
+        for name, lines in (("users", users), ("ratings", ratings)):
+            archive.writestr(f"ml-1m/{name}.dat", "\n".join(lines) + "\n")
+
+
+def with_many_shops(folder):
+    lines = [f"{row % 3 % 2},shop{row % 20},{row % 7}" for row in range(2000)]
+    log = folder / "many.csv"
+    log.write_text("\n".join(["click,shop,item", *lines]) + "\n")
+    table.prepare(
+        *(log, folder / "data" / "large"),
+        label="click",
+        domain="shop",
+        categorical=["item"],
+    )
+
+
 BEFOREHAND = {
     "add_a_domain.md": with_new_shop,
     "pretrained_embeddings.md": with_vectors,
+    "reproduce_table_2.md": with_movielens,
+    "thousand_domains.md": with_many_shops,
     "streaming_and_drift.md": with_times,
 }
 """What a page's reader has before it."""
@@ -200,7 +240,17 @@ def added(names, folder):
     assert (folder / "pt.npz").is_file()
 
 
-AFTERWARDS = {"my_keras_model.md": adapted, "add_a_domain.md": added}
+def exported(names, folder):
+    signatures = tf.saved_model.load(folder / "served/large/1").signatures
+    own = {one for one in signatures if one.startswith("domain_shop")}
+    assert own == {"domain_shop7", "domain_shop12"}
+
+
+AFTERWARDS = {
+    "add_a_domain.md": added,
+    "my_keras_model.md": adapted,
+    "thousand_domains.md": exported,
+}
 """What must hold after a page, beside what it prints."""
 
 
@@ -214,8 +264,10 @@ def test_the_page_about_ones_own_log_does_what_it_says(own_log):
 
 
 SLOW = {
+    "reproduce_table_2.md",
     "streaming_and_drift.md",
     "tensorflow_serving.md",
+    "thousand_domains.md",
     "two_gpus.md",
     "which_tower.md",
 }
