@@ -68,7 +68,8 @@ def run(prepare: Callable[..., Any], *names: str) -> None:
             keys = (*names, "output", "seed", "overwrite")
             prepare(**{key: values[key] for key in keys})
 
-    app.run(main, flags_parser=flag_errors.parse)
+    with flag_errors.closed_pipe_ends():
+        app.run(main, flags_parser=flag_errors.parse)
 
 
 def log_counts(manifest: Mapping[str, Any]) -> None:
@@ -108,6 +109,8 @@ def errors_in_one_line() -> Iterator[None]:
     except PreparationError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: {flag_errors.of_system(error)}", file=sys.stderr)
         sys.exit(1)

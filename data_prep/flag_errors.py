@@ -1,7 +1,11 @@
 """Says what is wrong with a command line in the words of its user."""
 
+import contextlib
+import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 from absl import flags
@@ -32,6 +36,23 @@ def parse(argv: Sequence[str]) -> list[str]:
             print(f"error: {clear(line)}", file=sys.stderr)
         print("--helpshort lists the flags.", file=sys.stderr)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def closed_pipe_ends() -> Iterator[None]:
+    """Ends in silence once nobody reads what is printed, as in `... | head`.
+
+    The exit status is that of a process which the signal has ended.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left to print goes nowhere, or Python would complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def of_system(error: OSError) -> str:

@@ -8,7 +8,10 @@ from data_prep.layout import Description
 from data_prep.layout import short
 
 SHOWN = 10
-"""The most features or domains that are named."""
+"""The most features, domains or files that are named."""
+
+OPTION = 300
+"""The most characters of an option."""
 
 
 def readme(content: Description, manifest: Mapping[str, Any]) -> str:
@@ -22,7 +25,7 @@ def readme(content: Description, manifest: Mapping[str, Any]) -> str:
     """
     features = [feature["name"] for feature in content.features]
     options = "".join(
-        f"- {name}: {short(value)}\n"
+        f"- {name}: {short(value, OPTION)}\n"
         for name, value in content.options.items()
         if value not in (None, (), [], {})
     )
@@ -37,7 +40,8 @@ def readme(content: Description, manifest: Mapping[str, Any]) -> str:
     )
     return f"""{TITLE}{content.dataset}
 
-Made by `data_prep` of mlora_tf, with the seed {content.seed}{_with(options)}
+Made by mlora_tf's `data_prep`{_of(content)}, with the seed \
+{content.seed}{_with(options)}
 
 | split | rows | clicks |
 |---|---|---|
@@ -56,9 +60,30 @@ this data's name in every result
 
 What to do next, with this folder in place of FOLDER:
 
-    python -m experiments.describe --data=FOLDER
-    python -m experiments.train --data=FOLDER --output=runs/mine
+{_next_step(content)}
 """
+
+
+def _of(content: Description) -> str:
+    return f" from {_named(sorted(content.sources))}" if content.sources else ""
+
+
+def _next_step(content: Description) -> str:
+    """Whoever prepares a log like an earlier one has a run already."""
+    earlier = content.options.get("like")
+    if earlier is None:
+        return (
+            "    python -m experiments.describe --data=FOLDER\n"
+            "    python -m experiments.train --data=FOLDER --output=runs/mine"
+        )
+    command = "evaluate --run=RUN --data=FOLDER"
+    if "new_domain" in content.options:
+        command = "add_domain --run=RUN --data=FOLDER --output=runs/more"
+    return (
+        f"    python -m experiments.{command}\n\n"
+        "RUN was trained on the folder whose fingerprint is\n"
+        f"`{earlier}`, or on another with the same ids."
+    )
 
 
 def _with(options: str) -> str:

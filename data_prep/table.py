@@ -230,7 +230,7 @@ def prepare(
             "split_column": split_column,
             "fractions": None if split == "given" else shares,
             "drop_one_class_domains": drop_one_class_domains,
-            **({"like": earlier.digest} if earlier else {}),
+            **({"like": earlier.fingerprint} if earlier else {}),
             **({"new_domain": new_domain} if new_domain else {}),
         },
         drop_one_class_domains=drop_one_class_domains,

@@ -1,9 +1,10 @@
 """What a log may well hold and is often a mistake: warned of, no more.
 
-A number so far away that all others look alike beside it, and text that is
-written as numbers are.
+A number so far away that all others look alike beside it, text that is written
+as numbers or as lists are, and domains that differ by case or spaces alone.
 """
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from absl import logging
 
+from data_prep.layout import short
 from data_prep.table_columns import Categorical
 from data_prep.table_columns import Columns
 from data_prep.table_columns import History
@@ -19,6 +21,9 @@ from data_prep.table_numbers import Moments
 
 FAR = 20
 """Standard deviations from the mean; a number beyond is warned of."""
+
+LIST = "|"
+"""What parts the items of a list in text, as a rule."""
 
 _FLOAT = r"^-?[0-9]+\.[0-9]+$"
 _FLOAT_ADVICE = {
@@ -71,6 +76,52 @@ def say_floats(columns: Columns, vocabularies: Mapping[str, pa.Array]) -> None:
             *(column.name, values[0].as_py(), advice[type(column)]),
             column.name,
         )
+
+
+def say_lists(columns: Columns, vocabularies: Mapping[str, pa.Array]) -> None:
+    """Warns of columns of which most values are text like `"pen|ink"`.
+
+    Args:
+        columns: The columns; those that are said to be text are left out.
+        vocabularies: By table, the values, the most frequent first.
+    """
+    for column in columns.features:
+        if (
+            not isinstance(column, Categorical)
+            or column.name in columns.strings
+        ):
+            continue
+        values = vocabularies[column.table]
+        if not pa.types.is_string(values.type):
+            continue
+        lists = pc.match_substring(values, LIST)
+        if 2 * pc.sum(lists).as_py() <= len(values):
+            continue
+        logging.warning(
+            "column %r: most of its values are written as lists are, such as "
+            "%s, and each different list is a value. For an id for each item "
+            "name it in --sequence. If they aren't lists, say so by "
+            "--strings=%s.",
+            *(column.name, short(values.filter(lists)[0].as_py()), column.name),
+        )
+
+
+def say_alike(name: str, domains: Iterable[str]) -> None:
+    """Warns of domains that differ by case or spaces at the ends alone.
+
+    Args:
+        name: The domains' column.
+        domains: Their names.
+    """
+    by_letters: dict[str, list[str]] = {}
+    for domain in domains:
+        by_letters.setdefault(domain.strip().casefold(), []).append(domain)
+    for alike in by_letters.values():
+        if len(alike) > 1:
+            logging.warning(
+                "column %r: %s are %d domains. If they are one, mend the log.",
+                *(name, " and ".join(map(short, alike)), len(alike)),
+            )
 
 
 def _all_like(pattern: str, values: pa.Array) -> bool:

@@ -89,7 +89,7 @@ class Chunk:
             places.append(f"{len(others) - len(places):,} more")
         if others:
             text += (
-                f" So it is in {', '.join(places)} of the {len(self):,} rows "
+                f" The same in {', '.join(places)} of the {len(self):,} rows "
                 "read with it."
             )
         return PreparationError(text + advice)

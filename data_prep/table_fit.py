@@ -155,6 +155,7 @@ class Fitting:
             for table, vocabulary in self.vocabularies.items()
         }
         table_doubts.say_floats(self._columns, vocabularies)
+        table_doubts.say_lists(self._columns, vocabularies)
         lists = {
             table: values.to_pylist() for table, values in vocabularies.items()
         }

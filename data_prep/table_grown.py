@@ -68,7 +68,8 @@ def grown(
     )
     like.check(cells)
     values = {
-        table: vocabulary.finish(max_vocabulary).to_pylist()
+        # A domain that opened yesterday may have no history yet.
+        table: vocabulary.finish(max_vocabulary, may_be_empty=True).to_pylist()
         for table, vocabulary in counted.items()
         if table not in like.vectors
     }

@@ -39,7 +39,7 @@ class Like:
     Attributes:
         folder: The folder.
         columns: The log's columns, without files of vectors.
-        digest: The SHA-256 of its schema.
+        fingerprint: The folder's, which is in its manifest.
         features: Its features, as the schema has them.
         domains: The domains' names, in order.
         vectors: By table, the pretrained vectors of its ids.
@@ -48,7 +48,7 @@ class Like:
 
     folder: pathlib.Path
     columns: Columns
-    digest: str
+    fingerprint: str
     features: list[dict[str, Any]]
     domains: list[str]
     vectors: dict[str, np.ndarray]
@@ -153,6 +153,7 @@ def read(folder: str | pathlib.Path) -> Like:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         is_one = manifest["format"] == FORMAT
         dataset, options = manifest["dataset"], manifest["options"]
+        fingerprint = manifest["fingerprint"]
         digests = {
             name: file["sha256"] for name, file in manifest["files"].items()
         }
@@ -188,7 +189,7 @@ def read(folder: str | pathlib.Path) -> Like:
                 for column in columns.features
             ),
         ),
-        digests[SCHEMA],
+        fingerprint,
         features,
         schema["domain"]["values"],
         {

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from data_prep import domains
 from data_prep import table_cells
+from data_prep import table_doubts
 from data_prep.layout import PreparationError
 from data_prep.layout import short
 from data_prep.table_categories import Categories
@@ -116,6 +117,8 @@ def choose(
     )
     kept = [value for value, one in zip(values, stay, strict=True) if one]
     kind = pa.int64() if isinstance(kept[0], int) else pa.string()
+    if columns.domain_values is None:
+        table_doubts.say_alike(columns.domain, map(str, kept))
     return Domains(columns.domain, pa.array(kept, kind))
 
 

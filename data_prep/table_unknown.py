@@ -64,8 +64,10 @@ class Unknown:
         }
 
     def say(self) -> None:
-        """Logs the shares; large ones as warnings."""
+        """Logs the shares that aren't none; large ones as warnings."""
         for name, count in self._unknown.items():
+            if not count:
+                continue
             large = count > SUSPICIOUS * self._total[name]
             log = logging.warning if large else logging.info
             log("column %r: %s: the id 0.", name, self._said(name, "rows"))
@@ -77,13 +79,13 @@ class Unknown:
             shown = f"less than {_SMALL:.1%}"
         # A long list is likely to have an unknown item, which tells nothing of
         # the others: so the items are counted, not the rows.
-        of = (
-            f"the items in the {rows} are none"
-            if name in self._items
-            else f"the {rows} have a value"
+        folder = self._like.folder
+        if name in self._items:
+            return f"{folder} doesn't know {shown} of the items in the {rows}"
+        return (
+            f"{shown} of the {rows} have a value that {folder} doesn't know, "
+            "or none"
         )
-        known = "knows" if name in self._items else "doesn't know, or none"
-        return f"{shown} of {of} that {self._like.folder} {known}"
 
 
 class UnknownDomains:

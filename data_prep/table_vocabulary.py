@@ -55,7 +55,7 @@ class Vocabulary:
         columns = self._parts[0].to_pydict()
         return dict(zip(columns["value"], columns["count"], strict=True))
 
-    def finish(self, max_size: int) -> pa.Array:
+    def finish(self, max_size: int, *, may_be_empty: bool = False) -> pa.Array:
         """Returns the values in the order of their ids.
 
         The most frequent comes first; those as frequent are sorted: integers
@@ -63,6 +63,7 @@ class Vocabulary:
 
         Args:
             max_size: The most values.
+            may_be_empty: Whether there may be none.
         """
         if self._parts:
             self._merge()
@@ -74,7 +75,7 @@ class Vocabulary:
         table = self._parts[0]
         table = table.filter(pc.field("count") >= self._min_count)
         size = table.num_rows
-        if not size:
+        if not size and not may_be_empty:
             times = (
                 "once" if self._min_count == 1 else f"{self._min_count} times"
             )

@@ -84,7 +84,7 @@ def main() -> None:
     from experiments import runs
     from experiments.new_domain import NewDomain
     from experiments.summary import summary
-    from experiments.train import cut_short
+    from experiments.train import kept
     from experiments.train import what_next
     from mlora_tf import data
     from mlora_tf.schema import Schema
@@ -119,10 +119,11 @@ def main() -> None:
                 "model": hashlib.sha256(model.read_bytes()).hexdigest(),
                 "new_domain": name,
             },
+            origin=finished_run.origin(values["data"], run),
         )
     print(summary(metrics["test"]))
     print(f"\n{gain(metrics, name)}")
-    for line in cut_short(metrics["phases"][1:], recipe):
+    for line in kept(metrics["phases"][1:], recipe):
         print(line)
     print(what_next(output, values["import"], exported=values["export"]))
 
@@ -224,7 +225,7 @@ def gain(metrics: dict[str, Any], name: str) -> str:
     if None in aucs:
         return f"{name}: its test rows have no AUC (one class alone, or none)."
     before, after = (f"{100 * one:.2f}" for one in aucs)
-    return f"{name}: test AUC {after}, and {before} before its weights trained."
+    return f"{name}: test AUC {after}; {before} before training."
 
 
 if __name__ == "__main__":

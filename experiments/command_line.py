@@ -45,7 +45,8 @@ def run(main: Callable[[], None], at_once: str = "") -> None:
             main()
 
     _declare_own_flags()
-    app.run(checked, flags_parser=flag_synonyms.parse)
+    with flag_errors.closed_pipe_ends():
+        app.run(checked, flags_parser=flag_synonyms.parse)
 
 
 def _declare_own_flags() -> None:
@@ -83,6 +84,8 @@ def errors_in_one_line() -> Iterator[None]:
         TrainingError,
     ) as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         sys.exit(f"error: {flag_errors.of_system(error)}")
     except KeyboardInterrupt as error:

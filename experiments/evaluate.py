@@ -83,6 +83,8 @@ def main() -> None:
     if splits is None:
         own = finished_run.config(run).get("data") == log.fingerprint
         splits = ["test"] if own else list(SPLITS)
+        if not own:
+            finished_run.check_unseen(run, values["data"])
     user = USER_FEATURE if USER_FEATURE in schema.num_ids else None
     with progress.waiting("Scoring"):
         predictor = Predictor(model)

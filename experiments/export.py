@@ -55,6 +55,13 @@ def main() -> None:
     values = flags.FLAGS.flag_values_dict()
     run = pathlib.Path(values["run"])
     finished_run.check(run, values["import"])
+    for name in ("config.json", "manifest.json"):
+        if (pathlib.Path(values["output"]) / name).is_file():
+            raise RunError(
+                f"--output={values['output']} is a run's or a prepared folder, "
+                "no place for versions of a served model: name another, such "
+                f"as served/{run.resolve().name}."
+            )
     schema = Schema.load(run / "schema.json")
     try:
         with progress.waiting(f"Exporting {run}"):

@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from data_prep.layout import MANIFEST
+
 
 def check(run: pathlib.Path, imports: Sequence[str]) -> None:
     """Raises unless a run is finished, and the modules it needs are imported.
@@ -82,6 +84,64 @@ def check_schema(
         f"{data} wasn't prepared for {run}: {what}. {advice} the folder that "
         f"the run was trained on: --data in {run / 'README.md'}."
     )
+
+
+def origin(data: str, run: pathlib.Path | None = None) -> dict[str, Any]:
+    """Where a run's data are from, for its `config.json`.
+
+    Args:
+        data: The prepared folder.
+        run: The run that it goes on from, if any.
+
+    Returns:
+        "data", the folder, and "sources", the SHA-256 of all files that it,
+        and the data of the run before, were prepared from.
+    """
+    before = () if run is None else learned(run)
+    return {"data": data, "sources": sorted({*sources(data), *before})}
+
+
+def sources(data: str) -> dict[str, str]:
+    """The names of the files that a folder was prepared from, by SHA-256."""
+    try:
+        manifest = json.loads((pathlib.Path(data) / MANIFEST).read_bytes())
+        files = manifest["sources"].items()
+        return {file["sha256"]: name for name, file in files}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError,
+            AttributeError):  # fmt: skip
+        # No file of ours says less; another reader refuses the folder.
+        return {}
+
+
+def learned(run: pathlib.Path) -> list[str]:
+    """The SHA-256 of the files that a run's data were prepared from."""
+    saved = config(run).get("origin")
+    files = saved.get("sources") if isinstance(saved, dict) else None
+    files = files if isinstance(files, list) else []
+    return [one for one in files if isinstance(one, str)]
+
+
+def check_unseen(run: pathlib.Path, data: str) -> None:
+    """Raises if a folder's rows are those that a run was trained on.
+
+    Args:
+        run: The run's folder.
+        data: A prepared folder, other than the run's own.
+
+    Raises:
+        RunError: A file that it was prepared from is one of the run's.
+    """
+    from experiments.runs import RunError
+
+    known = set(learned(run))
+    same = [name for digest, name in sources(data).items() if digest in known]
+    if same:
+        raise RunError(
+            f"{data} was prepared from {same[0]!r}, as were the data that "
+            f"{run} was trained on, but parted otherwise: the model has "
+            "learned some of its rows. Evaluate a later log; or name by "
+            "--splits those rows that it hasn't learned."
+        )
 
 
 def config(run: pathlib.Path) -> dict[str, Any]:

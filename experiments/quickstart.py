@@ -64,7 +64,7 @@ json.dump(ctr.tolist(), sys.stdout)
 
 AT_ONCE = (
     "Makes a click log, trains a base model and MLoRA on it and serves the "
-    "result: a minute or two. Starting TensorFlow ..."
+    "result: two or three minutes. Starting TensorFlow ..."
 )
 """What stderr says while TensorFlow starts."""
 

@@ -5,7 +5,9 @@ import csv
 import io
 import json
 import pathlib
+import types
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,18 +70,29 @@ def _is_ours(path: pathlib.Path) -> bool:
     return aside or path.name == LOCK
 
 
-def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
+def claim(
+    output: pathlib.Path,
+    config: dict[str, Any],
+    origin: Mapping[str, Any] = types.MappingProxyType({}),
+) -> None:
     """Writes `config.json` and a page, unless there is work of another run.
 
+    Args:
+        output: The run's folder, held.
+        config: What makes the run the one that it is.
+        origin: Where its data are from, for `config.json`: the same data
+            elsewhere are the same run's.
+
     Raises:
-        RunError: It does.
+        RunError: There is such work; it says how the runs differ.
     """
     path = output / "config.json"
-    started = any(output.glob("state/*.npz")) or any(
-        output.glob("metrics.json")
-    )
-    if not started:
-        content = {**config, "provenance": provenance()}
+    if not _has_begun(output):
+        content = {
+            **config,
+            "origin": dict(origin),
+            "provenance": provenance(),
+        }
         write_json(path, content)
         write(output / "README.md", readme(output, config))
         return
@@ -91,10 +104,18 @@ def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
         ) from None
     # What a version before this one didn't have yet, it did by default.
     saved = {**_flat({"recipe": DEFAULTS}), **saved}
+    given = _flat(config)
+    if ("new_domain" in saved) != ("new_domain" in given):
+        program = "add_domain" if "new_domain" in saved else "train"
+        raise RunError(
+            f"{output} holds a run of experiments.{program}: choose another "
+            "--output, or delete that folder."
+        )
+    given["origin.data"] = origin.get("data")
     differences = [
-        f"{name} (there {short(saved.get(name))}, here {short(value)})"
-        for name, value in sorted(_flat(config).items())
-        if saved.get(name) != value
+        _difference(name, saved, given)
+        for name in sorted(given)
+        if saved.get(name) != given[name] and name != "origin.data"
     ]
     if differences:
         raise RunError(
@@ -102,6 +123,33 @@ def claim(output: pathlib.Path, config: dict[str, Any]) -> None:
             f"{', '.join(differences)}: choose another --output, go on with "
             "the flags it had, or delete that folder."
         )
+
+
+def _difference(
+    name: str, saved: Mapping[str, Any], given: Mapping[str, Any]
+) -> str:
+    """What two runs differ in, by its flag, with both values."""
+    values = saved.get(name), given[name]
+    flag = name.removeprefix("recipe.")
+    if name == "data":
+        # Hashes tell the data apart, folders tell people which they are.
+        folders = saved.get("origin.data"), given["origin.data"]
+        if None not in folders and len(set(folders)) == 2:
+            values = folders
+    there, here = map(short, values)
+    return f"--{flag} (there {there}, here {here})"
+
+
+def withdraw(output: pathlib.Path) -> None:
+    """Takes back what `claim` wrote, if nothing of the run is there yet."""
+    if not _has_begun(output):
+        for name in ("config.json", "README.md"):
+            (output / name).unlink(missing_ok=True)
+
+
+def _has_begun(output: pathlib.Path) -> bool:
+    """Whether there is work that another run would destroy."""
+    return any(output.glob("state/*.npz")) or any(output.glob("metrics.json"))
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def run(
     imports: Sequence[str] = (),
     train: Callable[..., list[training.Phase]] = training.train,
     about: Mapping[str, Any] = types.MappingProxyType({}),
+    origin: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> dict[str, Any]:
     """Trains a recipe and writes the run's folder.
 
@@ -76,6 +77,7 @@ def run(
         imports: The user's modules that have been imported; recorded.
         train: Trains, with the arguments of `training.train`.
         about: What else the run is, for `config.json`.
+        origin: Where its data are from, for `config.json`.
 
     Returns:
         The content of `metrics.json`.
@@ -101,6 +103,7 @@ def run(
             imports,
             train,
             about,
+            origin,
         )
 
 
@@ -117,6 +120,7 @@ def _run(
     imports: Sequence[str],
     train: Callable[..., list[training.Phase]],
     about: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     config: dict[str, Any] = {
         **about,
@@ -134,7 +138,7 @@ def _run(
     metrics_path = output / "metrics.json"
 
     def finished() -> dict[str, Any] | None:
-        run_folder.claim(output, config)
+        run_folder.claim(output, config, origin)
         if not metrics_path.is_file():
             return None
         if console is not None:
@@ -149,18 +153,24 @@ def _run(
     metrics = workers.from_chief(finished)
     if metrics is not None:
         return metrics
-    phases = train(
-        log,
-        recipe,
-        strategy,
-        state_folder=output / "state",
-        phase_callbacks=(
-            standard_callbacks(output, console)
-            if workers.is_chief
-            else lambda phase, steps: []
-        ),
-        stop=stop,
-    )
+    try:
+        phases = train(
+            log,
+            recipe,
+            strategy,
+            state_folder=output / "state",
+            phase_callbacks=(
+                standard_callbacks(output, console)
+                if workers.is_chief
+                else lambda phase, steps: []
+            ),
+            stop=stop,
+        )
+    except Exception:
+        # What was refused before it began is no run.
+        if workers.is_chief:
+            run_folder.withdraw(output)
+        raise
 
     def write_model() -> None:
         write(output / "history.csv", run_folder.history(phases))

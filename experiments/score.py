@@ -9,11 +9,11 @@ the run was trained on, which says what its columns are and which id a value
 has; a value that it doesn't know has the id 0.
 
 `--output` has a row for each row of the log, in the log's order: the columns of
-`--keep` as they are (by default the domain's), then `score`, the probability
-of a click. Its name ends in .parquet or .csv; a file that is there is kept
-unless `--overwrite` is given. A row of a domain that the folder doesn't know
-has no score: an empty cell. Memory is bounded by the vocabularies, however long
-the log.
+`--keep` as they are (of csv as text; by default the domain's), then `score`,
+the probability of a click. Its name ends in .parquet or .csv; a file that is
+there is kept unless `--overwrite` is given. A row of a domain that the folder
+doesn't know has no score: an empty cell. Memory is bounded by the vocabularies,
+however long the log.
 
 It prints, by feature, which share of the values the folder doesn't know, and
 the unknown domains that have the most rows.

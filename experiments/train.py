@@ -8,7 +8,7 @@ command goes on with a run that was killed, and does nothing for a finished
 one; SIGTERM and Ctrl-C save the epoch under way. On MovieLens-1M by gender it
 takes about a minute on two cores; expect a test WAUC of 80.2 to 81.2, by
 recipe (BUILD.md has the table). A flag below without a default has the value of
-`--preset` unless it is given; `mlora_tf/recipes.py` says what each does.
+`--preset` unless it is given.
 """
 
 import pathlib
@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from experiments import binary
+from experiments import finished_run
 from experiments.recipe_flags import define_recipe_flags
 from experiments.recipe_flags import recipe_from_flags
 from experiments.run_readme import export_command
@@ -87,28 +88,36 @@ def main() -> None:
             console=Console(stderr=True),
             stop=stop,
             imports=values["import"],
+            origin=finished_run.origin(values["data"]),
         )
     if Workers(strategy).is_chief:
         print(summary(metrics["test"]))
-        for line in cut_short(metrics["phases"], recipe):
+        for line in kept(metrics["phases"], recipe):
             print(line)
         print(what_next(output, values["import"], exported=values["export"]))
 
 
-def cut_short(phases: Sequence[dict[str, Any]], recipe: Recipe) -> list[str]:
-    """Says which phases were ended by the most epochs they may have.
+def kept(phases: Sequence[dict[str, Any]], recipe: Recipe) -> list[str]:
+    """Says which epoch's weights each phase has, and which may be trained on.
 
     Args:
         phases: Those of `metrics.json`.
         recipe: What was trained.
     """
-    return [
-        f"Phase {phase['phase']} ended after --max_epochs={phase['epochs']}, "
-        f"its best epoch was {phase['best_epoch']}: with more it may be better."
-        for phase in phases
-        if phase["epochs"] == recipe.max_epochs
-        and phase["epochs"] - phase["best_epoch"] < recipe.patience
-    ]
+    lines = []
+    for phase in phases:
+        epochs, best = phase["epochs"], phase["best_epoch"]
+        line = f"Phase {phase['phase']} kept epoch {best} of {epochs}, the best"
+        if recipe.stop_by_domain and phase["phase"] == "adapters":
+            line = f"Phase {phase['phase']} kept each domain's best of {epochs}"
+        elif not best:
+            line = f"Phase {phase['phase']} kept its start: none of {epochs}"
+            line += " epochs was better"
+        line += " in validation."
+        if epochs == recipe.max_epochs and epochs - best < recipe.patience:
+            line += " --max_epochs ended it: with more it may be better."
+        lines.append(line)
+    return lines
 
 
 def what_next(

@@ -171,6 +171,15 @@ def _difference(
     return float(np.max(differences))
 
 
+def _parse(argv: list[str]) -> list[str]:
+    """The command line without its flags; a mistake ends in a line."""
+    try:
+        left: list[str] = flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"error: {error}\n--helpshort lists the flags.")
+    return left
+
+
 def _run(argv: list[str]) -> None:
     if len(argv) > 1:
         sys.exit(f"error: {argv[1]!r} is no flag; write --name=value.")
@@ -179,4 +188,4 @@ def _run(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(_run)
+    app.run(_run, flags_parser=_parse)

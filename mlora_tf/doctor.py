@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m mlora_tf.doctor",
         description="Checks this installation, and folders.",
     )
+    parser.add_argument(
+        "--helpshort", action="help", help="As -h, as of our other programs."
+    )
     parser.add_argument("--data", type=pathlib.Path, help="A prepared folder.")
     parser.add_argument("--run", type=pathlib.Path, help="A run's folder.")
     parser.add_argument(
@@ -89,11 +92,11 @@ def findings(
     yield from _workers()
     yield from _memory()
     yield from _places(run)
-    fingerprint = None
+    log = None
     if data is not None:
-        fingerprint = yield from doctor_folders.data_findings(data)
+        log = yield from doctor_folders.data_findings(data)
     if run is not None:
-        yield from doctor_folders.run_findings(run, fingerprint, modules)
+        yield from doctor_folders.run_findings(run, log, modules)
 
 
 def _devices() -> Iterator[Finding]:

@@ -32,11 +32,11 @@ VERSIONS = ("tensorflow", "keras", "numpy")  # of which a run tells
 
 def data_findings(
     folder: pathlib.Path,
-) -> Generator[Finding, None, str | None]:
+) -> Generator[Finding, None, ClickLog | None]:
     """Checks a prepared folder.
 
     Returns:
-        Its fingerprint, if it can be read.
+        It, if it can be read.
     """
     try:
         log = load(folder)
@@ -71,19 +71,38 @@ def data_findings(
         counts["train"].sum(axis=1) == 0,
         "has no row to train on: its own weights stay as they start",
     )
-    return log.fingerprint
+    return log
+
+
+def _other_data(folder: pathlib.Path, schema: Schema) -> Finding:
+    """What a run can do with data that it wasn't trained on."""
+    try:
+        alike = Schema.load(folder / "schema.json") == schema
+    except (SchemaError, OSError):
+        alike = False
+    if alike:
+        return Finding(
+            OK,
+            f"{folder} was trained on other rows than those of --data, whose "
+            "ids mean the same: experiments.evaluate takes both",
+        )
+    return Finding(
+        PROBLEM,
+        f"{folder} was trained on other data than --data: choose the folder "
+        "that it was trained on, or another --output",
+    )
 
 
 def run_findings(
     folder: pathlib.Path,
-    fingerprint: str | None = None,
+    log: ClickLog | None = None,
     modules: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Checks a run's folder.
 
     Args:
         folder: The folder.
-        fingerprint: That of the data that it should have been trained on.
+        log: The data that it should have been trained on.
         modules: The user's, which have been imported.
     """
     path = folder / "config.json"
@@ -101,12 +120,8 @@ def run_findings(
         )
         return
     yield from _made_with(folder, config)
-    if fingerprint is not None and config.get("data") != fingerprint:
-        yield Finding(
-            PROBLEM,
-            f"{folder} was trained on other data than --data: choose the "
-            "folder that it was trained on, or another --output",
-        )
+    if log is not None and config.get("data") != log.fingerprint:
+        yield _other_data(folder, log.schema)
     states = sorted((folder / "state").glob("*.npz"))
     finished = folder / "metrics.json"
     if not finished.exists():

@@ -67,7 +67,8 @@ def train_only(
     if not own:
         raise ValueError(
             f"{model.name!r} has nothing that is a domain's own: frozen, "
-            'nothing of it would train. Build it with a tower such as "mlora".'
+            'nothing of it would train. Build it with a tower such as "mlora", '
+            "or give a model of your own adapters by mlora_tf.adapt."
         )
     layers = list(model._flatten_layers(include_self=False))
     for layer in layers:

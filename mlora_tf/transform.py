@@ -106,7 +106,8 @@ def freeze_backbone(
         of_its_own = " that its base lacks" if trained else ""
         raise ValueError(
             f"{model.name!r} has no per-domain weights{of_its_own}: frozen, "
-            'nothing of it would train. Build it with a tower such as "mlora".'
+            'nothing of it would train. Build it with a tower such as "mlora", '
+            "or give a model of your own adapters by mlora_tf.adapt."
         )
     # What trained one domain alone had penalties on that one's slices alone.
     unfreeze(model)
@@ -262,7 +263,8 @@ def domain_names(model: keras.Model) -> tuple[str, ...]:
     if len(found) != 1:
         raise ValueError(
             f"{model.name!r} must have one layer DomainIds, which says what "
-            f"its domains are. Received: {len(found)} of them"
+            "its domains are; mlora_tf.adapt makes a model of your own "
+            f"multi-domain. Received: {len(found)} of them"
         )
     return found[0].domains
 

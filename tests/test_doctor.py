@@ -427,9 +427,22 @@ def test_a_damaged_run_is_a_problem(capsys, own_home, run, name, content, said):
 
 def test_a_run_of_other_data_is_a_problem(capsys, own_home, run, tmp_path):
     other = clicks.prepare(tmp_path / "other", seed=1)
+    # Of other rows with the same ids: it can be evaluated on them.
+    assert diagnosis(capsys, f"--run={run}", f"--data={other}")[0] == 0
+    schema = json.loads((run / "schema.json").read_text())
+    schema["features"][1]["vocabulary"].reverse()
+    (run / "schema.json").write_text(json.dumps(schema))
     status, lines = diagnosis(capsys, f"--run={run}", f"--data={other}")
     assert status == 1
     assert any(_matches("problem  .*trained on other data", x) for x in lines)
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help", "--helpshort"])
+def test_help_is_what_other_programs_call_it(capsys, flag):
+    with pytest.raises(SystemExit) as ended:
+        doctor.main([flag])
+    assert ended.value.code == 0
+    assert "--run RUN" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_run_is_a_problem(capsys, own_home, tmp_path):

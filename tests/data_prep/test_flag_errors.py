@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import pytest
 from absl import flags
 
@@ -49,3 +53,40 @@ def test_the_system_is_quoted_without_its_numbers(tmp_path):
     said = flag_errors.of_system(raised.value)
     assert said == f"{tmp_path}/none/file: No such file or directory."
     assert flag_errors.of_system(OSError("in use")) == "in use"
+
+
+@pytest.mark.parametrize("flag", ["--help", "--helpfull"])
+def test_a_reader_who_has_seen_enough_ends_it_in_silence(flag):
+    command = f"{sys.executable} -m data_prep.table {flag}"
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -n 1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.startswith("Prepares your own click log")
+    assert ended.stderr == ""
+    # As other programs end there, or before head has closed the pipe.
+    assert ended.returncode in (1, 128 + signal.SIGPIPE)
+
+
+def test_what_is_printed_when_nobody_reads_ends_in_silence():
+    code = (
+        "from data_prep import flag_errors\n"
+        "with flag_errors.closed_pipe_ends():\n"
+        "    for _ in range(100_000):\n"
+        "        print('a line')\n"
+    )
+    ended = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f'set -o pipefail; {sys.executable} -c "$0" | head -n 1',
+            code,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("a line\n", "")
+    assert ended.returncode == 128 + signal.SIGPIPE

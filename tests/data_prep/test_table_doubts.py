@@ -251,3 +251,72 @@ def test_numeric_columns_have_no_vocabulary(warnings):
     columns = Columns("click", "shop", (Numeric("price", 0, "error"),))
     say_floats(columns, Fitted([], {}, {}, 0).vocabularies)
     assert warnings == []
+
+
+# Lists that are taken for one value each, and domains that are one.
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.parquet"])
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (["pen|ink", "ink|nib|pen", "pen"], 1),
+        (["pen|ink", "pen", "nib"], 0),
+        (["pen|ink", "pen"], 0),  # half of them
+        (["pen", "ink", "nib"], 0),
+        ([1, 2, 3], 0),
+    ],
+)
+def test_lists_as_categories_are_warned_of(
+    tmp_path, warnings, name, seen, said
+):
+    column = [seen[row % len(seen)] for row in range(1500)]
+    path = log_of(tmp_path / name, {"seen": column})
+    prepare(path, categorical=["seen"])
+    assert len(warnings) == said
+    if said:
+        assert warnings == [
+            "column 'seen': most of its values are written as lists are, such "
+            "as 'pen|ink', and each different list is a value. For an id "
+            "for each item name it in --sequence. If they aren't lists, say "
+            "so by --strings=seen."
+        ]
+        warnings.clear()
+        prepare(path, categorical=["seen"], strings=["seen"])
+        assert warnings == []
+        prepare(path, sequence=["seen:5"])
+        assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("shops", "said"),
+    [
+        (["Paris", "paris ", "PARIS"], "'PARIS' and 'Paris' and 'paris '"),
+        (["Straße", "STRASSE", "x"], "'STRASSE' and 'Straße'"),
+        (["a", "b", "a b"], None),
+        ([1, 2, 12], None),
+    ],
+)
+def test_domains_that_look_like_one_are_warned_of(
+    tmp_path, warnings, shops, said
+):
+    path = tmp_path / "log.parquet"
+    made = {
+        "click": np.arange(1500) // 3 % 2,
+        "shop": [shops[row % 3] for row in range(1500)],
+        "item": ["pen"] * 1500,
+    }
+    pq.write_table(pa.table(made), path)
+    prepare(path, categorical=["item"])
+    if said is None:
+        assert warnings == []
+        return
+    number = said.count(" and ") + 1
+    assert warnings == [
+        f"column 'shop': {said} are {number} domains. If they are one, mend "
+        "the log."
+    ]
+    warnings.clear()
+    # Whoever names them means them.
+    prepare(path, categorical=["item"], domain_values=shops)
+    assert warnings == []

@@ -669,7 +669,7 @@ def test_an_error_names_the_other_rows_that_have_it(tmp_path, kind):
     )
     places = ", ".join(f"{word} {row + shift}" for row in others)
     assert str(error.value).endswith(
-        f"So it is in {places}, 13 more of the 50 rows read with it."
+        f"The same in {places}, 13 more of the 50 rows read with it."
     )
 
 

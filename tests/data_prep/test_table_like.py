@@ -373,6 +373,37 @@ def test_a_rare_value_has_no_id(earlier):
     assert 99 not in found.schema.feature("user").vocabulary
 
 
+def test_a_new_domain_may_have_an_empty_column(tmp_path):
+    """A shop that opened yesterday has no histories, or no row that counts."""
+    log = written(tmp_path / "a.parquet", rows())
+    path = config(tmp_path / "c.json")
+    table.prepare(log, tmp_path / "a", config=path)
+    later_log = new_shop().to_pydict()
+    later_log["seen"] = [[] for _ in later_log["seen"]]
+    # One user of each row: fewer than the folder's min_count of 2.
+    later_log["user"] = [*range(100, 190)]
+    found = with_new_domain(tmp_path / "a", pa.table(later_log))
+    before = Schema.load(tmp_path / "a" / "schema.json")
+    assert found.schema.domains == (*before.domains, "7")
+    assert found.schema.feature("user") == before.feature("user")
+
+
+def test_the_page_says_what_to_do_next_with_it(earlier):
+    manifest = json.loads((earlier / "manifest.json").read_text())
+    page = (earlier / "README.md").read_text()
+    assert "experiments.train --data=FOLDER" in page
+    assert "from 'a.parquet'" in page
+    table.prepare(
+        earlier.with_name("a.parquet"), earlier.with_name("l"), like=earlier
+    )
+    with_new_domain(earlier, new_shop())
+    for name, command in (("l", "evaluate"), ("b", "add_domain")):
+        page = (earlier.with_name(name) / "README.md").read_text()
+        assert f"experiments.{command} --run=RUN --data=FOLDER" in page
+        assert "experiments.train" not in page
+        assert f"`{manifest['fingerprint']}`" in page
+
+
 def test_a_folder_with_a_new_domain_takes_another_one(earlier):
     with_new_domain(earlier, new_shop())
     log = new_shop(seed=2).to_pydict()

@@ -115,6 +115,9 @@ def own_log(tmp_path_factory):
     """The folder where the page about one's own log has been followed."""
     folder = tmp_path_factory.mktemp("own_log")
     write_log(folder / "logs")
+    lines = (folder / "logs" / "clicks.csv").read_text().splitlines()
+    tomorrow = "\n".join([lines[0], *lines[:0:-2]]) + "\n"
+    (folder / "logs" / "tomorrow.csv").write_text(tomorrow)
     for block in pages.blocks(pages.DOCS / "cookbook" / "own_log.md"):
         if block.kind == "json":
             (folder / "columns.json").write_text(block.text)

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from experiments import binary
 from experiments import evaluate
+from experiments import finished_run
 from mlora_tf import build_model
 from mlora_tf import data
 from mlora_tf.evaluation import evaluate as exact
@@ -148,6 +150,69 @@ def test_what_is_no_finished_run_is_refused(folder, tmp_path):
     (tmp_path / "run" / "manifest.json").write_text("{}")
     with pytest.raises(SystemExit, match="is prepared data"):
         command(tmp_path)
+
+
+def with_sources(path, **files):
+    """Says what a prepared folder was prepared from."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sources"] = {
+        name: {"bytes": 3, "sha256": digest * 64}
+        for name, digest in files.items()
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_rows_that_the_model_has_learned_are_not_evaluated_unasked(
+    folder, tmp_path
+):
+    """The same log, parted otherwise: most of its rows are training rows."""
+    for name in ("data", "other"):
+        shutil.copytree(folder / name, tmp_path / name)
+    changed(folder, tmp_path, lambda schema: None)
+    with_sources(tmp_path / "data", june="a", may="b")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["origin"] = finished_run.origin(str(tmp_path / "data"))
+    assert config["origin"]["sources"] == ["a" * 64, "b" * 64]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    # Its own folder knows which rows are test's.
+    command(tmp_path, data="data")
+    with_sources(tmp_path / "other", july="c")
+    command(tmp_path)
+    with_sources(tmp_path / "other", july="c", renamed="b")
+    with pytest.raises(SystemExit, match="from 'renamed', as were the data"):
+        command(tmp_path)
+    command(tmp_path, "--splits=test")
+
+
+def test_a_run_knows_what_the_run_before_it_has_learned(folder, tmp_path):
+    shutil.copytree(folder / "data", tmp_path / "data")
+    with_sources(tmp_path / "data", june="a")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(
+        json.dumps({"origin": {"data": "data/may", "sources": ["b" * 64]}})
+    )
+    found = finished_run.origin(str(tmp_path / "data"), run)
+    assert found["sources"] == ["a" * 64, "b" * 64]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", '{"origin": 3}'),
+        ("config.json", '{"origin": {"sources": 3}}'),
+        ("config.json", '{"origin": {"sources": [3]}}'),
+        ("manifest.json", '{"sources": {"june": 3}}'),
+        ("manifest.json", '{"sources": []}'),
+        ("manifest.json", "["),
+    ],
+)
+def test_files_that_say_nothing_of_sources_are_no_error(
+    tmp_path, name, content
+):
+    (tmp_path / name).write_text(content)
+    assert finished_run.learned(tmp_path) == []
+    assert finished_run.sources(str(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,37 @@ def test_a_mistake_takes_one_line(options, message, run, tmp_path):
     assert not (tmp_path / "served").exists()
 
 
+def test_versions_are_not_put_among_other_files(run, folder, tmp_path):
+    own = copied(run, tmp_path / "run")
+    (own / "config.json").write_text("{}")
+    before = sorted(own.iterdir())
+    prepared = tmp_path / "data"
+    prepared.mkdir()
+    (prepared / "manifest.json").write_text("{}")
+    for output in (own, prepared):
+        with pytest.raises(SystemExit, match=r"such as served/run\.$"):
+            command(own, output)
+    assert sorted(own.iterdir()) == before
+    assert [path.name for path in prepared.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--tolerance=-1", "error: flag --tolerance=-1: -1.0 is not a non-neg"),
+        ("--tolerrance=1", "error: Unknown command line flag 'tolerrance'"),
+    ],
+)
+def test_verifying_says_what_is_wrong_with_a_flag(argument, said):
+    with (
+        own_flags.given(verify_export.define_flags, "--export=nowhere"),
+        pytest.raises(SystemExit) as ended,
+    ):
+        verify_export._parse(["it", "--export=nowhere", argument])
+    assert str(ended.value).startswith(said)
+    assert str(ended.value).endswith("--helpshort lists the flags.")
+
+
 def test_every_signature_is_replayed(folder):
     for version in ("1", "2"):
         differences = verify_export.replay(folder / version)

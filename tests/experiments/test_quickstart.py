@@ -140,7 +140,7 @@ def test_it_runs_again_quickly_and_refuses_another_run(finished):
     assert refused.returncode == 1
     _, line = refused.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    assert "recipe.seed" in line
+    assert "--seed (there 0, here 1)" in line
 
 
 def test_refuses_other_data(finished):

@@ -41,11 +41,53 @@ def test_another_run_is_told_each_difference_with_both_values(tmp_path):
             tmp_path, config(data="0" * 64, dropout=0.5, tower="shared")
         )
     text = str(error.value)
-    assert f"{tmp_path} holds another run, which differs in data" in text
-    assert "recipe.dropout (there 0.2, here 0.5)" in text
-    assert "recipe.tower (there 'mlora', here 'shared')" in text
+    assert f"{tmp_path} holds another run, which differs in --data" in text
+    assert "'ffff" in text
+    assert "here '0000" in text
+    assert "--dropout (there 0.2, here 0.5)" in text
+    assert "--tower (there 'mlora', here 'shared')" in text
     assert "replicas" not in text
     assert "go on with the flags it had" in text
+
+
+def test_other_data_are_told_by_their_folders(tmp_path):
+    origins = [{"data": name, "sources": []} for name in ("data/a", "data/b")]
+    run_folder.claim(tmp_path, config(), origins[0])
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "joint.npz").touch()
+    # The same data elsewhere are the same.
+    run_folder.claim(tmp_path, config(), origins[1])
+    with pytest.raises(RunError) as error:
+        run_folder.claim(tmp_path, config(data="0" * 64), origins[1])
+    said = "differs in --data (there 'data/a', here 'data/b'): choose"
+    assert said in str(error.value)
+    # Other rows in the same folder: its name would tell nothing.
+    with pytest.raises(RunError, match=r"--data \(there 'ffff"):
+        run_folder.claim(tmp_path, config(data="0" * 64), origins[0])
+
+
+@pytest.mark.parametrize("first", ["train", "add_domain"])
+def test_a_run_of_another_program_is_told_so(tmp_path, first):
+    added = {**config(), "new_domain": "paris", "run": "runs/a", "model": "f"}
+    configs = {"train": config(), "add_domain": added}
+    one = configs.pop(first)
+    run_folder.claim(tmp_path, one)
+    (tmp_path / "metrics.json").touch()
+    run_folder.claim(tmp_path, one)
+    (other,) = configs.values()
+    with pytest.raises(RunError, match=f"a run of experiments.{first}: choose"):
+        run_folder.claim(tmp_path, other)
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_what_never_began_is_taken_back(tmp_path, began):
+    run_folder.claim(tmp_path, config())
+    if began:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "joint.npz").touch()
+    run_folder.withdraw(tmp_path)
+    for name in ("config.json", "README.md"):
+        assert (tmp_path / name).exists() == began
 
 
 def test_a_long_value_is_cut(tmp_path):

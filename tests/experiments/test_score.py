@@ -207,8 +207,7 @@ def test_what_is_unknown_is_said(
     ]
     log = log.set_column(5, "seen", pa.array(["gum|pen"] * 60 + [""] * 180))
     assert said_after(folder, log, tmp_path, capsys)[1:] == [
-        "seen: 50.0% of the items in the rows are none that "
-        f"{folder / 'data'} knows"
+        f"seen: {folder / 'data'} doesn't know 50.0% of the items in the rows"
     ]
 
 

@@ -122,14 +122,25 @@ def test_the_summary_explains_its_words():
     ("epochs", "best", "cut"),
     [(9, 4, False), (10, 5, False), (10, 6, True), (10, 10, True)],
 )
-def test_a_phase_that_the_most_epochs_ended_is_named(epochs, best, cut):
+def test_the_end_says_which_epoch_is_kept(epochs, best, cut):
     recipe = Recipe(max_epochs=10, patience=5)
     phase = {"phase": "joint", "epochs": epochs, "best_epoch": best}
-    lines = train_binary.cut_short([phase], recipe)
-    assert bool(lines) == cut
-    if cut:
-        said = f"joint ended after --max_epochs=10, its best epoch was {best}"
-        assert said in lines[0]
+    (line,) = train_binary.kept([phase], recipe)
+    said = f"Phase joint kept epoch {best} of {epochs}, the best in validation."
+    more = " --max_epochs ended it: with more it may be better."
+    assert line == said + more * cut
+
+
+def test_the_end_says_what_else_is_kept():
+    phase = {"phase": "adapters", "epochs": 4, "best_epoch": 0}
+    (line,) = train_binary.kept([phase], Recipe(max_epochs=9))
+    assert line == (
+        "Phase adapters kept its start: none of 4 epochs was better in "
+        "validation."
+    )
+    each = Recipe(schedule="two_phase", stop_by_domain=True)
+    (line,) = train_binary.kept([phase], each)
+    assert line == "Phase adapters kept each domain's best of 4 in validation."
 
 
 def test_the_end_says_where_the_run_is_and_how_to_export_it():
@@ -209,7 +220,7 @@ def test_another_run_does_not_overwrite_it(finished, prepared):
     other = train(prepared, output, *options, "--dropout=.1", check=False)
     assert other.returncode == 1
     assert other.stderr.startswith("error: ")
-    assert "recipe.dropout" in other.stderr
+    assert "--dropout (there" in other.stderr
     assert "--output" in other.stderr
     assert "Traceback" not in other.stderr
     assert metrics(output) == before
@@ -249,6 +260,7 @@ def test_a_failed_start_leaves_the_folder_free(prepared, tmp_path):
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: batch_size is the global batch")
     assert len(wrong.stderr.strip().splitlines()) == 1
+    assert not {path.name for path in output.glob("[!.]*")} - {"state"}
     train(prepared, output, "--max_epochs=1", "--noexport")
     assert metrics(output)["test"]["wauc"] > 0.4
 
