@@ -678,8 +678,8 @@ def test_every_number_that_is_none_is_found(tmp_path):
     cells = ["1", "1,5", "", "2e3", "x", "nan", "-", "7"]
     lines = [f'{row % 2},a,"{cell}"' for row, cell in enumerate(cells)]
     path.write_text("\n".join(["click,shop,price", *lines, ""]))
-    with pytest.raises(PreparationError, match=r"line 3: .*; it is '1,5'\. So "
-                       r"it is in line 6, line 8 of the 8"):  # fmt: skip
+    with pytest.raises(PreparationError, match=r"line 3: .*; it is '1,5'\. The "
+                       r"same in line 6, line 8 of the 8"):  # fmt: skip
         table.prepare(
             path,
             tmp_path / "out",
