@@ -32,7 +32,10 @@ from experiments.study.markdown import row
 from experiments.study.recipes import recipe
 from experiments.study.statistics import Summary
 from experiments.study.study import RESULTS
+from experiments.study.study import Section
 from mlora_tf.recipes import Recipe
+
+TITLE = "MLoRA's section 4.6: a domain that comes later"
 
 
 def define_flags() -> None:
@@ -83,7 +86,45 @@ def main() -> None:
                 ),
                 soft_wrap=True,
             )
-            runs.write(log.with_suffix(".md"), markdown(list(lines.read(log))))
+            write(log)
+
+
+def write(log: pathlib.Path) -> Section | None:
+    """Writes the table beside its lines; None, and no file, without lines."""
+    found = list(lines.read(log))
+    if not found:
+        return None
+    runs.write(log.with_suffix(".md"), markdown(found))
+    places = dict.fromkeys((one["data"], one["domain"]) for one in found)
+    rows = [
+        {
+            "data": data,
+            "group": f"new domain {domain}",
+            "arm": arm,
+            "seeds": len(mine),
+            "new_auc": [100 * one["arms"][arm]["auc"] for one in mine],
+            "parameters": mine[0]["arms"][arm]["trained"],
+        }
+        for data, domain in places
+        for mine in [
+            [
+                one
+                for one in found
+                if (one["data"], one["domain"]) == (data, domain)
+            ]
+        ]
+        for arm in mine[0]["arms"]
+    ]
+    return Section(
+        log.stem,
+        TITLE,
+        "Test AUC on the new domain, in percent. Parameters are those that "
+        "were trained on it.",
+        "tuned",
+        ", ".join(commands(found)),
+        rows,
+        None,
+    )
 
 
 def held_out(
@@ -151,15 +192,20 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
                 f"{change:g}",
             )
         )
-    commands = dict.fromkeys(
-        f"`python -m experiments.mlora_new_domain --data=data/{one['data']}`"
-        for one in found
-    )
+    written_by = ", ".join(f"`{command}`" for command in commands(found))
     return (
-        "# MLoRA's section 4.6: a domain that comes later\n\nTest AUC on the "
-        "new domain, in percent. Written by "
-        f"{', '.join(commands)}.\n\n" + "\n".join(table) + "\n"
+        f"# {TITLE}\n\nTest AUC on the new domain, in percent. Written by "
+        f"{written_by}.\n\n" + "\n".join(table) + "\n"
     )
+
+
+def commands(found: Sequence[dict[str, Any]]) -> list[str]:
+    """What has trained all lines, a command for each data set."""
+    sets = dict.fromkeys(one["data"] for one in found)
+    return [
+        f"python -m experiments.mlora_new_domain --data=data/{data}"
+        for data in sets
+    ]
 
 
 def _key(fingerprint: str, values: dict[str, Any], domain: str) -> str:

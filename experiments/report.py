@@ -2,9 +2,9 @@ r"""Every table and figure again, from the runs that are there, and one page.
 
     python -m experiments.report
 
-Reads `experiments/results/runs.jsonl` and trains nothing. Rewrites the
-Markdown, JSON and PNG of every study that has a comparison to show, each data
-set with as many seeds as all of its rows have, and `report.html`: the same
+Reads `runs.jsonl` and `new_domain.jsonl` in `experiments/results` and trains
+nothing. Rewrites the Markdown, JSON and PNG of every study that has a
+comparison to show, each row with all of its seeds, and `report.html`: the same
 tables, sortable, with a filter by data set, model and arm, and the figures, in
 one file that needs no network. Takes seconds. What a table lacks is trained by
 its own command.
@@ -19,6 +19,7 @@ from experiments import binary
 from experiments import lazy_adam
 from experiments import mlora_controls
 from experiments import mlora_figure4
+from experiments import mlora_new_domain
 from experiments import mlora_table2
 from experiments import mlora_table3
 from experiments import mlora_table4
@@ -73,6 +74,7 @@ def main() -> None:
         for study in progress.track(STUDIES, "Writing tables")
         for preset in study.presets
     ]
+    written.append(mlora_new_domain.write(output / "new_domain.jsonl"))
     sections = [section for section in written if section is not None]
     runs.write(output / "report.html", page.html(sections))
     print(f"{output / 'report.html'}: {len(sections)} tables")

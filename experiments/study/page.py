@@ -50,7 +50,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         *("data", "group", "arm", "seeds", "wauc", "wauc_gain", "wauc_p"),
         *("macro_auc", "macro_auc_gain", "macro_auc_p", "user_auc"),
         *("logloss", "paper", "parameters", "domain_parameters", "seconds"),
-        "recipe",
+        *("new_auc", "recipe"),
     )
     return {name: row.get(name) for name in names}
 

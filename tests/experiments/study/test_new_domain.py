@@ -10,6 +10,7 @@ from experiments import mlora_new_domain
 from experiments import runs
 from experiments.study import held_out
 from experiments.study import new_domain
+from experiments.study import page
 from experiments.study import recipes
 from mlora_tf import data
 from mlora_tf.features import DenseFeature
@@ -178,6 +179,29 @@ def test_the_table_has_a_line_for_each_domain(written):
     )
     assert line.startswith("| some-clicks | toys | 1 | ")
     assert float(line.split("|")[-2]) < 1e-6
+
+
+def test_the_page_of_all_tables_has_each_way(written, tmp_path):
+    path = tmp_path / "new_domain.jsonl"
+    line = (written / "new_domain.jsonl").read_text()
+    path.write_text(2 * line)  # As if of two seeds.
+    section = mlora_new_domain.write(path)
+    assert [row["arm"] for row in section.rows] == list(new_domain.ARMS)
+    arms = json.loads(line)["arms"]
+    for row in section.rows:
+        assert row["seeds"] == 2
+        assert row["new_auc"] == [100 * arms[row["arm"]]["auc"]] * 2
+        assert (row["data"], row["group"]) == ("some-clicks", "new domain toys")
+    assert (
+        "| some-clicks | toys | 2 | "
+        in (tmp_path / "new_domain.md").read_text()
+    )
+    assert "new domain toys" in page.html([section])
+
+
+def test_without_lines_nothing_is_written(tmp_path):
+    assert mlora_new_domain.write(tmp_path / "new_domain.jsonl") is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_its_recipe_is_the_tuned_one():
