@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -15,7 +20,9 @@ import tensorflow as tf
 
 import mlora_tf
 from data_prep import table
+from mlora_tf import doctor
 from mlora_tf.disabling import SHARED_VALUES
+from tests import worker_processes
 from tests.docs import pages
 
 MORE = {
@@ -25,8 +32,17 @@ MORE = {
         "--batch_size=64",
         "--noexport",
     ),
-    # Its runs take hours: it says which they are.
+    # Their runs take hours: one says which they are, one trains a single one.
     "experiments.mlora_table2": ("--dry_run", "--output=results"),
+    "experiments.search": (
+        "--towers=shared",
+        "--levers=dropout",
+        '--values={"dropout": [0]}',
+        '--start={"max_epochs": 1}',
+        "--output=results",
+        "--jobs=1",
+    ),
+    "experiments.report": ("--output=results",),
 }
 """Added to a page's commands, where the page doesn't say otherwise."""
 
@@ -39,7 +55,12 @@ RUNS = {
     },
     "add_a_domain.md": {"data_prep.table", "experiments.add_domain"},
     "pretrained_embeddings.md": {"data_prep.table"},
-    "reproduce_table_2.md": {"data_prep.movielens", "experiments.mlora_table2"},
+    "reproduce_table_2.md": {
+        "data_prep.movielens",
+        "experiments.mlora_table2",
+        "experiments.report",
+        "experiments.search",
+    },
     "streaming_and_drift.md": {
         "data_prep.synthetic",
         "data_prep.table",
@@ -249,9 +270,15 @@ def exported(names, folder):
     assert own == {"domain_shop7", "domain_shop12"}
 
 
+def reported(names, folder):
+    assert (folder / "results" / "search.md").is_file()
+    assert (folder / "results" / "report.html").is_file()
+
+
 AFTERWARDS = {
     "add_a_domain.md": added,
     "my_keras_model.md": adapted,
+    "reproduce_table_2.md": reported,
     "thousand_domains.md": exported,
 }
 """What must hold after a page, beside what it prints."""
@@ -292,6 +319,78 @@ def test_a_page_does_what_it_says(name, tmp_path, monkeypatch, request):
     BEFOREHAND.get(name, lambda folder: None)(tmp_path)
     names = follow(name)
     AFTERWARDS.get(name, lambda names, folder: None)(names, tmp_path)
+
+
+@pytest.fixture
+def after_own_log(own_log, tmp_path, monkeypatch):
+    """A copy of the folder after that page, as the current one."""
+    shutil.copytree(own_log, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def lines_of(name):
+    """All command lines of a page."""
+    return [
+        line
+        for block in pages.blocks(pages.DOCS / "cookbook" / name)
+        if block.kind == "bash"
+        for line in pages.lines(block)
+    ]
+
+
+@pytest.mark.slow
+def test_base_and_adapters_are_compared_on_ones_own_log(after_own_log):
+    (line,) = (
+        one for one in lines_of("own_log.md") if "experiments.mlora_" in one
+    )
+    (command,) = pages.commands(line)
+    pages.run(command, ("--jobs=1",))
+    table = (after_own_log / "results/mine/mlora_table2.md").read_text()
+    (row, *_) = re.findall(r"^\| mine \| mlp \| 3 \|.*", table, re.M)
+    assert row.count("±") == 5
+
+
+@pytest.mark.slow
+def test_two_machines_do_what_their_page_says(after_own_log):
+    """As two processes of one machine; else by the page's own lines."""
+    lines = lines_of("two_machines.md")
+    assert len(lines) == 4
+    ports = worker_processes.free_ports(2)
+    started = []
+    for export, train in (lines[:2], lines[2:]):
+        for number, port in enumerate(ports, start=1):
+            old = f"10.0.0.{number}:2222"
+            assert old in export
+            export = export.replace(old, f"127.0.0.1:{port}")
+        (command,) = pages.commands(train)
+        more = MORE[command.module]
+        script = f"{export}\n{train} {' '.join(more)}"
+        script = script.replace("python ", f"{sys.executable} ")
+        started.append(
+            subprocess.Popen(
+                ["bash", "-ec", script],
+                env={**os.environ, "PYTHONPATH": str(pages.ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    config = json.loads(
+        (after_own_log / "runs/two_machines/config.json").read_text()
+    )
+    assert config["workers"] == 2
+    assert (after_own_log / "runs/two_machines/metrics.json").is_file()
+
+
+def test_the_doctor_looks_at_what_the_page_names(after_own_log, capsys):
+    (line,) = (one for one in lines_of("troubleshooting.md") if "doctor" in one)
+    assert doctor.main(shlex.split(line)[3:]) == 0
+    said = capsys.readouterr().out
+    assert "data/mine has" in said
+    assert "0 problem(s)" in said
 
 
 ALL_PAGES = sorted(
