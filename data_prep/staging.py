@@ -165,15 +165,27 @@ def sibling(folder: pathlib.Path) -> pathlib.Path:
 
 def write_json(path: pathlib.Path, content: Any, **options: Any) -> None:
     """Writes JSON and a newline; `options` are `json.dumps`'s."""
-    write_text(path, json.dumps(content, ensure_ascii=False, **options) + "\n")
+    write_text(path, json_text(content, **options) + "\n")
+
+
+def json_text(content: Any, **options: Any) -> str:
+    """JSON with names as people write them; `options` are `json.dumps`'s."""
+    return encodable(json.dumps(content, ensure_ascii=False, **options))
+
+
+def encodable(text: str) -> str:
+    """The text, as UTF-8 can have it.
+
+    A file's name that is no UTF-8 is the one text that can't be encoded; its
+    replacement is JSON's own escape.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes text, whose bytes are on the disk then."""
     with durable(path) as stream:
-        # A file's name that is no UTF-8 is the one text that can't be encoded;
-        # its replacement is JSON's own escape.
-        stream.write(text.encode("utf-8", "backslashreplace"))
+        stream.write(encodable(text).encode())
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from data_prep.folder_lock import locked
+from data_prep.staging import json_text
 from experiments.provenance import provenance
 from experiments.run_readme import readme
 from mlora_tf import durable
@@ -38,9 +39,7 @@ def write(path: pathlib.Path, text: str) -> None:
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Writes JSON in the same way, names as people write them."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    # What is no UTF-8 can't be encoded: it becomes JSON's own escape.
-    write(path, text.encode("utf-8", "backslashreplace").decode())
+    write(path, json_text(content, indent=2))
 
 
 @contextlib.contextmanager
