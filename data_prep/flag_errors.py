@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -49,10 +50,22 @@ def closed_pipe_ends() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if not _nobody_reads():  # It was another pipe.
+            sys.exit(f"error: {of_system(error)}")
         # What is left to print goes nowhere, or Python would complain of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout is a pipe that its reader has closed."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # It is no file, as in a notebook.
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def of_system(error: OSError) -> str:

@@ -22,6 +22,9 @@ from data_prep.table_numbers import Moments
 FAR = 20
 """Standard deviations from the mean; a number beyond is warned of."""
 
+SHOWN = 3
+"""The most groups of domains that are named."""
+
 LIST = "|"
 """What parts the items of a list in text, as a rule."""
 
@@ -116,12 +119,14 @@ def say_alike(name: str, domains: Iterable[str]) -> None:
     by_letters: dict[str, list[str]] = {}
     for domain in domains:
         by_letters.setdefault(domain.strip().casefold(), []).append(domain)
-    for alike in by_letters.values():
-        if len(alike) > 1:
-            logging.warning(
-                "column %r: %s are %d domains. If they are one, mend the log.",
-                *(name, " and ".join(map(short, alike)), len(alike)),
-            )
+    found = [alike for alike in by_letters.values() if len(alike) > 1]
+    for alike in found[:SHOWN]:
+        logging.warning(
+            "column %r: %s are %d domains. If they are one, mend the log.",
+            *(name, " and ".join(map(short, alike)), len(alike)),
+        )
+    if len(found) > SHOWN:
+        logging.warning("column %r: so are %d more.", name, len(found) - SHOWN)
 
 
 def _all_like(pattern: str, values: pa.Array) -> bool:

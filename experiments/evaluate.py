@@ -9,9 +9,12 @@ run's own features, vocabularies and domains, which is what `--like` is for. It
 prints what `experiments.train` prints of its test, with 95% bootstrap
 intervals, of the rows of `--splits`: by default of all, or of test alone if the
 run was trained on that very folder. Then the numbers are those of
-`metrics.json`. `--output` names a JSON for them, and `--scores` a Parquet file
-of each row's `split`, `domain`, `label` and `score`, in the order of the log
-within a split; files that are there are kept unless `--overwrite` is given.
+`metrics.json`. A folder that was prepared from a file of the run's own, but
+parted otherwise, is refused: the model has learned some of its rows.
+
+`--output` names a JSON for the numbers, and `--scores` a Parquet file of each
+row's `split`, `domain`, `label` and `score`, in the order of the log within a
+split; files that are there are kept unless `--overwrite` is given.
 """
 
 import pathlib
@@ -76,15 +79,15 @@ def main() -> None:
         *(log.schema, schema, values["data"], run),
         "Prepare it with data_prep.table --like=..., naming",
     )
+    own = finished_run.config(run).get("data") == log.fingerprint
+    if splits is None and not own:
+        finished_run.check_unseen(run, values["data"])
     try:
         model = finished_run.loaded(run / "model.keras")
     except (OSError, ValueError) as error:
         raise RunError(f"{run} isn't evaluated: {error}") from None
     if splits is None:
-        own = finished_run.config(run).get("data") == log.fingerprint
         splits = ["test"] if own else list(SPLITS)
-        if not own:
-            finished_run.check_unseen(run, values["data"])
     user = USER_FEATURE if USER_FEATURE in schema.num_ids else None
     with progress.waiting("Scoring"):
         predictor = Predictor(model)

@@ -5,7 +5,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from absl import logging
+
 from data_prep.layout import MANIFEST
+
+LEAST_SHARED = 0.01
+"""The share of a log's bytes up to which it may be that of another one."""
 
 
 def check(run: pathlib.Path, imports: Sequence[str]) -> None:
@@ -97,27 +102,36 @@ def origin(data: str, run: pathlib.Path | None = None) -> dict[str, Any]:
         "data", the folder, and "sources", the SHA-256 of all files that it,
         and the data of the run before, were prepared from.
     """
-    before = () if run is None else learned(run)
+    before = () if run is None else learned(run) or ()
     return {"data": data, "sources": sorted({*sources(data), *before})}
 
 
-def sources(data: str) -> dict[str, str]:
-    """The names of the files that a folder was prepared from, by SHA-256."""
+def sources(data: str) -> dict[str, tuple[str, int]]:
+    """The logs that a folder was prepared from: names and bytes by SHA-256."""
     try:
         manifest = json.loads((pathlib.Path(data) / MANIFEST).read_bytes())
-        files = manifest["sources"].items()
-        return {file["sha256"]: name for name, file in files}
+        return {
+            file["sha256"]: (name, file["bytes"])
+            for name, file in manifest["sources"].items()
+            # Those of pretrained vectors have no rows.
+            if not name.startswith("vectors.")
+        }
     except (OSError, ValueError, RecursionError, KeyError, TypeError,
             AttributeError):  # fmt: skip
         # No file of ours says less; another reader refuses the folder.
         return {}
 
 
-def learned(run: pathlib.Path) -> list[str]:
-    """The SHA-256 of the files that a run's data were prepared from."""
+def learned(run: pathlib.Path) -> list[str] | None:
+    """The SHA-256 of the files that a run's data were prepared from.
+
+    Returns:
+        They; None if the run, an older version's say, doesn't tell.
+    """
     saved = config(run).get("origin")
     files = saved.get("sources") if isinstance(saved, dict) else None
-    files = files if isinstance(files, list) else []
+    if not isinstance(files, list):
+        return None
     return [one for one in files if isinstance(one, str)]
 
 
@@ -129,15 +143,25 @@ def check_unseen(run: pathlib.Path, data: str) -> None:
         data: A prepared folder, other than the run's own.
 
     Raises:
-        RunError: A file that it was prepared from is one of the run's.
+        RunError: Files that it was prepared from are the run's.
     """
     from experiments.runs import RunError
 
-    known = set(learned(run))
-    same = [name for digest, name in sources(data).items() if digest in known]
-    if same:
+    known, files = learned(run), sources(data)
+    if known is None:
+        logging.warning(
+            "%s doesn't say which files its data are from: only you know "
+            "whether it has learned rows of %s.",
+            *(run, data),
+        )
+        return
+    same = [files[digest] for digest in known if digest in files]
+    shared = sum(size for _, size in same)
+    # Two logs may each have a part with a head and no rows.
+    if shared > LEAST_SHARED * sum(size for _, size in files.values()):
+        name, _ = max(same, key=lambda file: file[1])
         raise RunError(
-            f"{data} was prepared from {same[0]!r}, as were the data that "
+            f"{data} was prepared from {name!r}, as were the data that "
             f"{run} was trained on, but parted otherwise: the model has "
             "learned some of its rows. Evaluate a later log; or name by "
             "--splits those rows that it hasn't learned."

@@ -14,6 +14,7 @@ Every domain and seed is a line of `new_domain.jsonl`; killed, the same command
 goes on. Each domain trains one base and four models on top of it.
 """
 
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -95,7 +96,6 @@ def write(log: pathlib.Path) -> Section | None:
     if not found:
         return None
     runs.write(log.with_suffix(".md"), markdown(found))
-    places = dict.fromkeys((one["data"], one["domain"]) for one in found)
     rows = [
         {
             "data": data,
@@ -105,14 +105,7 @@ def write(log: pathlib.Path) -> Section | None:
             "new_auc": [100 * one["arms"][arm]["auc"] for one in mine],
             "parameters": mine[0]["arms"][arm]["trained"],
         }
-        for data, domain in places
-        for mine in [
-            [
-                one
-                for one in found
-                if (one["data"], one["domain"]) == (data, domain)
-            ]
-        ]
+        for (data, domain), mine in by_domain(found).items()
         for arm in mine[0]["arms"]
     ]
     return Section(
@@ -169,13 +162,7 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
         ),
         "|---" * (6 + len(arms)) + "|",
     ]
-    places = dict.fromkeys((one["data"], one["domain"]) for one in found)
-    for data, domain in places:
-        mine = [
-            one
-            for one in found
-            if (one["data"], one["domain"]) == (data, domain)
-        ]
+    for (data, domain), mine in by_domain(found).items():
         change = max(
             one["arms"]["adapters and new ids"]["change"] for one in mine
         )
@@ -199,12 +186,33 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def by_domain(
+    found: Sequence[dict[str, Any]],
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The lines of each data set and domain: of the last recipe, by seed."""
+    places: dict[tuple[str, str], dict[str, dict[int, Any]]] = {}
+    for one in found:
+        values = dict(one["recipe"])
+        seed = values.pop("seed")
+        recipes = places.setdefault((one["data"], one["domain"]), {})
+        # Taken out and put in again, a recipe is the last one.
+        mine = recipes.pop(key := json.dumps(values, sort_keys=True), {})
+        recipes[key] = {**mine, seed: one}
+    return {
+        place: [one for _, one in sorted([*recipes.values()][-1].items())]
+        for place, recipes in places.items()
+    }
+
+
 def commands(found: Sequence[dict[str, Any]]) -> list[str]:
     """What has trained all lines, a command for each data set."""
-    sets = dict.fromkeys(one["data"] for one in found)
+    seeds: dict[str, int] = {}
+    for (data, _), mine in by_domain(found).items():
+        seeds[data] = max(len(mine), seeds.get(data, 1))
     return [
         f"python -m experiments.mlora_new_domain --data=data/{data}"
-        for data in sets
+        + (f" --seeds={count}" if count > 1 else "")
+        for data, count in seeds.items()
     ]
 
 

@@ -1,4 +1,4 @@
-r"""MLoRA in a minute: data of known best AUC, two schedules, a served model.
+r"""MLoRA in minutes: data of known best AUC, two schedules, a served model.
 
     python -m experiments.quickstart --output=runs/quickstart
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import pathlib
 import types
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def claim(
     """
     path = output / "config.json"
     if not _has_begun(output):
+        _check_ours(path)
         content = {
             **config,
             "origin": dict(origin),
@@ -127,23 +129,49 @@ def claim(
 def _difference(
     name: str, saved: Mapping[str, Any], given: Mapping[str, Any]
 ) -> str:
-    """What two runs differ in, by its flag, with both values."""
+    """What two runs differ in, by its flag if it has one, with both values."""
     values = saved.get(name), given[name]
-    flag = name.removeprefix("recipe.")
     if name == "data":
         # Hashes tell the data apart, folders tell people which they are.
         folders = saved.get("origin.data"), given["origin.data"]
-        if None not in folders and len(set(folders)) == 2:
+        if None not in folders and len({*map(os.path.abspath, folders)}) == 2:
             values = folders
     there, here = map(short, values)
-    return f"--{flag} (there {there}, here {here})"
+    what = _WORDS.get(name) or f"--{name.removeprefix('recipe.')}"
+    return f"{what} (there {there}, here {here})"
+
+
+_WORDS = {
+    "imports": "--import",
+    "model": "the model of --run",
+    "new_domain": "the new domain",
+    "workers": "the number of workers",
+}
+"""What differs, where no flag has its name."""
+
+
+def _check_ours(path: pathlib.Path) -> None:
+    """Raises if a `config.json` is somebody else's, who would lose it."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        # None is there, or what a kill left of one.
+        return
+    if not isinstance(content, dict) or "recipe" not in content:
+        raise RunError(
+            f"{path} is no run's: choose another --output, or move it away."
+        )
 
 
 def withdraw(output: pathlib.Path) -> None:
     """Takes back what `claim` wrote, if nothing of the run is there yet."""
-    if not _has_begun(output):
-        for name in ("config.json", "README.md"):
-            (output / name).unlink(missing_ok=True)
+    if _has_begun(output):
+        return
+    for name in ("config.json", "README.md"):
+        (output / name).unlink(missing_ok=True)
+    # Made for what never came; what is in it stays.
+    with contextlib.suppress(OSError):
+        (output / "state").rmdir()
 
 
 def _has_begun(output: pathlib.Path) -> bool:

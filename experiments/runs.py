@@ -25,11 +25,13 @@ from mlora_tf import bootstrap
 from mlora_tf import serving
 from mlora_tf import training
 from mlora_tf.data import ClickLog
+from mlora_tf.data import DataError
 from mlora_tf.distribution import training_strategy
 from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import Scored
 from mlora_tf.predictor import score_split
 from mlora_tf.recipes import Recipe
+from mlora_tf.recipes import RecipeError
 from mlora_tf.schema import Schema
 from mlora_tf.stop_signals import StopSignals
 from mlora_tf.transform import domain_variables
@@ -166,7 +168,7 @@ def _run(
             ),
             stop=stop,
         )
-    except Exception:
+    except (RecipeError, DataError):
         # What was refused before it began is no run.
         if workers.is_chief:
             run_folder.withdraw(output)

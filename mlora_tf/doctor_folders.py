@@ -84,7 +84,8 @@ def _other_data(folder: pathlib.Path, schema: Schema) -> Finding:
         return Finding(
             OK,
             f"{folder} was trained on other rows than those of --data, whose "
-            "ids mean the same: experiments.evaluate takes both",
+            "ids mean the same: experiments.evaluate measures it on them, if "
+            "they are of a later log",
         )
     return Finding(
         PROBLEM,
@@ -102,7 +103,7 @@ def run_findings(
 
     Args:
         folder: The folder.
-        log: The data that it should have been trained on.
+        log: The data that --data names, if it can be read.
         modules: The user's, which have been imported.
     """
     path = folder / "config.json"

@@ -137,7 +137,7 @@ class Result:
         ]
 
     def over(self, rival: "Result", metric: str = "wauc") -> Comparison:
-        """Its gain over another arm, which has its seeds at least, in test."""
+        """Its gain over its rival, in test: `results` has the same seeds."""
         others = rival.test(metric)[: len(self.phases)]
         return Comparison.of(self.test(metric), others)
 
@@ -191,19 +191,23 @@ def results(log: RunLog, arms: Iterable[Arm]) -> list[Result]:
     """Reads the numbers of all arms that the log has runs of.
 
     An arm is read with as many seeds as it has, counted from 0, but with no
-    more than its rival, so that all of them are in its gain. An arm without
-    a run is left out.
+    more than its rival is read with, so that all of them are in its gain. An
+    arm without a run is left out.
     """
-    trained = [(arm, _seeds(log, arm)) for arm in arms]
+    trained = [(arm, seeds) for arm in arms if (seeds := _seeds(log, arm))]
+    place_of = {(arm.data, arm.group, arm.name): arm for arm, _ in trained}
     seeds_of = {
         (arm.data, arm.group, arm.name): seeds for arm, seeds in trained
     }
-    found = []
-    for arm, seeds in trained:
-        of_rival = seeds_of.get((arm.data, arm.group, arm.rival or ""))
-        if seeds:
-            found.append(_result(log, arm, min(seeds, of_rival or seeds)))
-    return found
+
+    def common(arm: Arm, seeds: int) -> int:
+        """The fewest of an arm, its rival, the rival's rival and so on."""
+        place = arm.data, arm.group, arm.rival or ""
+        if place not in seeds_of:
+            return seeds
+        return common(place_of[place], min(seeds, seeds_of[place]))
+
+    return [_result(log, arm, common(arm, seeds)) for arm, seeds in trained]
 
 
 def rival_of(one: Result, others: Sequence[Result]) -> Result | None:

@@ -1,5 +1,6 @@
 """A study's figures, as PNG."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -168,11 +169,13 @@ def gains(found: Sequence[Result], path: pathlib.Path) -> None:
         index = names.index(one.arm.name)
         shift = 0.22 * (index - (len(names) - 1) / 2)
         place = places[one.arm.data, one.arm.group] + shift
+        if math.isnan(gain.mean):
+            continue
         inside = gain.mean >= LEAST_GAIN
         axes.errorbar(
             max(gain.mean, LEAST_GAIN),
             place,
-            xerr=None if gain.std != gain.std else gain.std,
+            xerr=gain.std if inside and not math.isnan(gain.std) else None,
             color=COLORS[index % len(COLORS)],
             marker="o" if inside else "<",
             markersize=4.5,

@@ -90,3 +90,11 @@ def test_what_is_printed_when_nobody_reads_ends_in_silence():
     )
     assert (ended.stdout, ended.stderr) == ("a line\n", "")
     assert ended.returncode == 128 + signal.SIGPIPE
+
+
+def test_another_pipe_that_breaks_is_an_error():
+    with (
+        pytest.raises(SystemExit, match=r"error: .*worker 3 died"),
+        flag_errors.closed_pipe_ends(),
+    ):
+        raise BrokenPipeError(32, "worker 3 died")

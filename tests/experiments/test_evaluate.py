@@ -182,6 +182,21 @@ def test_rows_that_the_model_has_learned_are_not_evaluated_unasked(
     with pytest.raises(SystemExit, match="from 'renamed', as were the data"):
         command(tmp_path)
     command(tmp_path, "--splits=test")
+    # A part without rows, or vectors, may be in two logs.
+    files = {"july": "c", "part-1": "a", "vectors.item": "b"}
+    with_sources(tmp_path / "other", **files)
+    manifest = json.loads((tmp_path / "other" / "manifest.json").read_text())
+    manifest["sources"]["july"]["bytes"] = 1000
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
+    command(tmp_path)
+
+
+def test_a_run_that_does_not_tell_its_files_is_warned_of(folder, caplog):
+    command(folder)
+    assert "run doesn't say which files its data are from" in caplog.text
+    caplog.clear()
+    command(folder, data="data")
+    assert "which files" not in caplog.text
 
 
 def test_a_run_knows_what_the_run_before_it_has_learned(folder, tmp_path):
@@ -211,7 +226,7 @@ def test_files_that_say_nothing_of_sources_are_no_error(
     tmp_path, name, content
 ):
     (tmp_path / name).write_text(content)
-    assert finished_run.learned(tmp_path) == []
+    assert not finished_run.learned(tmp_path)
     assert finished_run.sources(str(tmp_path)) == {}
 
 

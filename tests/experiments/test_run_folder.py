@@ -82,12 +82,39 @@ def test_a_run_of_another_program_is_told_so(tmp_path, first):
 @pytest.mark.parametrize("began", [False, True])
 def test_what_never_began_is_taken_back(tmp_path, began):
     run_folder.claim(tmp_path, config())
+    (tmp_path / "state").mkdir()
     if began:
-        (tmp_path / "state").mkdir()
         (tmp_path / "state" / "joint.npz").touch()
     run_folder.withdraw(tmp_path)
     for name in ("config.json", "README.md"):
         assert (tmp_path / name).exists() == began
+    # Another command finds it as it was.
+    assert [*tmp_path.iterdir()] == [] or began
+    if not began:
+        with run_folder.held(tmp_path):
+            run_folder.claim(tmp_path, config(dropout=0.5))
+
+
+def test_somebodys_config_and_notes_are_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    (tmp_path / "README.md").write_text("# My notes")
+    with (
+        run_folder.held(tmp_path),
+        pytest.raises(RunError, match=r"config.json is no run's: choose"),
+    ):
+        run_folder.claim(tmp_path, config())
+    assert (tmp_path / "config.json").read_text() == '{"mine": 1}'
+    assert (tmp_path / "README.md").read_text() == "# My notes"
+
+
+def test_what_is_no_flag_is_told_in_words(tmp_path):
+    begun(tmp_path)
+    with pytest.raises(RunError) as error:
+        run_folder.claim(
+            tmp_path, {**config(), "imports": ["shop"], "workers": 2}
+        )
+    assert "--import (there None, here ['shop'])" in str(error.value)
+    assert "the number of workers (there None, here 2)" in str(error.value)
 
 
 def test_a_long_value_is_cut(tmp_path):

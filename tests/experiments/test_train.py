@@ -260,7 +260,16 @@ def test_a_failed_start_leaves_the_folder_free(prepared, tmp_path):
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: batch_size is the global batch")
     assert len(wrong.stderr.strip().splitlines()) == 1
-    assert not {path.name for path in output.glob("[!.]*")} - {"state"}
+    assert not list(output.glob("[!.]*"))
+    # Refused once the model is built, and once it is trained.
+    no_layers = '--backbone_options={"num_layers": 0}'
+    wrong = train(prepared, output, "--backbone=dcn", no_layers, check=False)
+    assert wrong.returncode == 1
+    assert "num_layers" in wrong.stderr
+    assert not list(output.glob("[!.]*"))
+    wrong = train(prepared, output, "--learning_rate=1e30", check=False)
+    assert wrong.returncode == 1
+    assert "isn't finite" in wrong.stderr
     train(prepared, output, "--max_epochs=1", "--noexport")
     assert metrics(output)["test"]["wauc"] > 0.4
 

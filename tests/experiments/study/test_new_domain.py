@@ -183,19 +183,26 @@ def test_the_table_has_a_line_for_each_domain(written):
 
 def test_the_page_of_all_tables_has_each_way(written, tmp_path):
     path = tmp_path / "new_domain.jsonl"
-    line = (written / "new_domain.jsonl").read_text()
-    path.write_text(2 * line)  # As if of two seeds.
+    line = json.loads((written / "new_domain.jsonl").read_text())
+    arms = line["arms"]
+
+    def other(**changes):
+        aucs = {arm: {**one, "auc": 0.25} for arm, one in arms.items()}
+        recipe = {**line["recipe"], **changes}
+        return {**line, "recipe": recipe, "arms": aucs}
+
+    # Before a search, another seed, and the same seed once more.
+    all_of_them = [other(dropout=0.5), other(seed=1), line, other(seed=1)]
+    path.write_text("\n".join(map(json.dumps, all_of_them)) + "\n")
     section = mlora_new_domain.write(path)
     assert [row["arm"] for row in section.rows] == list(new_domain.ARMS)
-    arms = json.loads(line)["arms"]
     for row in section.rows:
         assert row["seeds"] == 2
-        assert row["new_auc"] == [100 * arms[row["arm"]]["auc"]] * 2
+        assert row["new_auc"] == [100 * arms[row["arm"]]["auc"], 25.0]
         assert (row["data"], row["group"]) == ("some-clicks", "new domain toys")
-    assert (
-        "| some-clicks | toys | 2 | "
-        in (tmp_path / "new_domain.md").read_text()
-    )
+    assert section.command.endswith("--data=data/some-clicks --seeds=2")
+    text = (tmp_path / "new_domain.md").read_text()
+    assert "| some-clicks | toys | 2 | " in text
     assert "new domain toys" in page.html([section])
 
 

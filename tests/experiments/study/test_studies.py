@@ -1,6 +1,7 @@
 """Every table's command: its rows, its runs, and that it trains and writes."""
 
 import dataclasses
+import functools
 import importlib
 import json
 import pathlib
@@ -305,6 +306,23 @@ def test_an_arm_has_no_more_seeds_than_its_rival(prepared, tmp_path, fake_log):
     assert len(found.phases) == 3
 
 
+def test_a_rival_that_has_a_rival_is_read_with_its_seeds(
+    prepared, tmp_path, fake_log
+):
+    """Each gain is over the seeds that all below it have, too."""
+    base = Arm(prepared, "mlp", "base", Recipe(tower="shared", **SMALL))
+    _, both, _ = small_arms(prepared, "tuned")
+    recipe = dataclasses.replace(both.recipe, fresh_fraction=0.2)
+    less = Arm(prepared, "mlp", "less", recipe, rival="base", phase=0)
+    more = Arm(prepared, "mlp", "more", recipe, rival="less")
+    fake_log(tmp_path / "runs.jsonl", [base], seeds=1)
+    log = fake_log(tmp_path / "runs.jsonl", [less, more], seeds=3)
+    study = Study("chain", "Chain", "Three.", lambda *_: [base, less, more])
+    section = study.write(log, "tuned")
+    assert [row["seeds"] for row in section.rows] == [1, 1, 1]
+    assert [len(row.get("wauc_gain", ())) for row in section.rows] == [0, 1, 1]
+
+
 def test_of_a_gap_in_the_seeds_only_what_comes_before_it_counts(
     prepared, tmp_path, fake_log
 ):
@@ -505,12 +523,12 @@ def test_stars_study_has_the_adapters_that_were_chosen(
         )
     )
     monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
-    recipes._searched.cache_clear()
+    # Of its own, so that no other test reads what this one has.
+    searched = functools.cache(recipes._searched.__wrapped__)
+    monkeypatch.setattr(recipes, "_searched", searched)
     arms = importlib.import_module("experiments.star_table2").arms
     by_name = {arm.name: arm.recipe for arm in arms(prepared, "tuned")}
     paper = {arm.name: arm.recipe for arm in arms(prepared, "paper")}
-    monkeypatch.undo()
-    recipes._searched.cache_clear()
     assert {one.embedding_l2 for one in by_name.values()} == {0.25}
     assert {one.batch_size for one in by_name.values()} == {2000}
     mlora = by_name["MLoRA"]
