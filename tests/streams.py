@@ -76,7 +76,7 @@ def seal(folder):
     """Writes the manifest of what the folder holds."""
     files = {}
     for path in sorted(folder.iterdir()):
-        if path.name == "manifest.json":
+        if path.name in ("manifest.json", "README.md"):
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         files[path.name] = {"sha256": digest}
