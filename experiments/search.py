@@ -7,7 +7,9 @@ trained with the best values so far of the others, and the one with the best
 validation WAUC (its mean over `--seeds`) stays. The shared tower has the
 levers of every model; the others start from what it chose, have the same
 levers again and, with adapters, their own. Base and adapters are so tuned as
-hard. The test split is never looked at.
+hard. The test split is never looked at. What is chosen on the MLP counts for
+every backbone; what `--backbone=fibinet`, say, chooses, counts for that one
+alone, in place of it.
 
 Writes `experiments/results/tuned.json`, which every table with
 `--preset=tuned` reads, and `search.md`: each value that was tried. All runs
@@ -35,6 +37,7 @@ from experiments.search_levers import merged
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import row
+from experiments.study.recipes import arm_name
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
 from mlora_tf.presets import preset
@@ -186,21 +189,22 @@ def main() -> None:
             found, tried = search.tower(tower, chosen)
             if tower == "shared":
                 chosen = found
-            write(output, data, tower, found, tried, command)
+            arm = arm_name(given.backbone, tower)
+            write(output, data, arm, found, tried, command)
 
 
 def write(
     output: pathlib.Path,
     data: DataSet,
-    tower: str,
+    arm: str,
     chosen: dict[str, Any],
     tried: list[Tried],
     command: str,
 ) -> None:
-    """Adds what was chosen for a tower to the files."""
+    """Adds what was chosen for a tower, by `arm_name`, to the files."""
     path = output / "tuned.json"
     content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    content.setdefault("data", {}).setdefault(data.fingerprint, {})[tower] = {
+    content.setdefault("data", {}).setdefault(data.fingerprint, {})[arm] = {
         "name": data.name,
         "command": command,
         "provenance": provenance(),
@@ -218,13 +222,13 @@ def markdown(content: dict[str, Any]) -> str:
         "|---" * 6 + "|",
     ]
     commands = []
-    for towers in content["data"].values():
-        for tower, found in towers.items():
+    for arms in content["data"].values():
+        for arm, found in arms.items():
             commands.append(found["command"])
             for one in found["tried"]:
                 lines.append(
                     row(
-                        *(found["name"], tower, one["lever"]),
+                        *(found["name"], arm, one["lever"]),
                         text(one["fields"]),
                         f"{100 * one['score']:.2f}",
                         "yes" if one["chosen"] else "",

@@ -13,6 +13,9 @@ from mlora_tf.recipes import Recipe
 TUNED = ROOT / "experiments" / "results" / "tuned.json"
 """What `experiments.search` chose: by data hash, then by arm."""
 
+SEARCHED = "mlp"
+"""The backbone whose search counts for all others, too."""
+
 
 def recipe(
     name: str, data: DataSet, backbone: str, tower: str, **changes: Any
@@ -30,15 +33,34 @@ def recipe(
     """
     chosen = preset(name, backbone, tower)
     if name == "tuned":
-        chosen = dataclasses.replace(chosen, **tuned(data, tower))
+        chosen = dataclasses.replace(chosen, **tuned(data, tower, backbone))
     return dataclasses.replace(chosen, **changes)
 
 
-def tuned(data: DataSet, tower: str) -> dict[str, Any]:
-    """The recipe's fields that a search chose for a tower on this data."""
+def tuned(
+    data: DataSet, tower: str, backbone: str = SEARCHED
+) -> dict[str, Any]:
+    """The recipe's fields that a search chose for a tower on this data.
+
+    What was chosen on the MLP is for all backbones, but for those fields that
+    a backbone's own search has chosen, of the shared tower and then of this.
+    """
     searched = _searched().get(data.fingerprint, {})
-    chosen: dict[str, Any] = searched.get(tower, searched.get("shared", {}))
-    return dict(chosen)
+    chosen = dict(searched.get(tower, searched.get("shared", {})))
+    if backbone != SEARCHED:
+        for arm in ("shared", tower):
+            chosen |= searched.get(arm_name(backbone, arm), {})
+    return chosen
+
+
+def arm_name(backbone: str, tower: str) -> str:
+    """What a search's arm is called in `tuned.json`.
+
+    Example:
+        >>> arm_name("mlp", "mlora"), arm_name("fibinet", "mlora")
+        ('mlora', 'fibinet/mlora')
+    """
+    return tower if backbone == SEARCHED else f"{backbone}/{tower}"
 
 
 @functools.cache

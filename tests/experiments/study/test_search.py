@@ -1,5 +1,6 @@
 """The search: on validation, lever by lever, each on the best so far."""
 
+import functools
 import json
 
 import pytest
@@ -215,6 +216,37 @@ def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path, monkeypatch):
         assert plain == preset("tuned", "mlp", "shared")
     finally:
         recipes._searched.cache_clear()
+
+
+def test_a_backbones_own_search_counts_for_it_alone(
+    searched, tmp_path, monkeypatch
+):
+    before, _ = searched("--towers=shared,mlora")
+    arms = before["data"][DATA.fingerprint]
+    content, _ = searched(
+        *("--towers=shared", "--levers=dropout", "--backbone=fibinet"),
+        *('--values={"dropout": [0.5]}', '--start={"embedding_l2": 0.125}'),
+    )
+    after = content["data"][DATA.fingerprint]
+    assert {name: after[name] for name in arms} == arms
+    assert after["fibinet/shared"]["chosen"] == {
+        "embedding_l2": 0.125,
+        "dropout": 0.5,
+    }
+    assert (
+        "| fibinet/shared | dropout |" in (tmp_path / "search.md").read_text()
+    )
+    monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
+    searched_anew = functools.cache(recipes._searched.__wrapped__)
+    monkeypatch.setattr(recipes, "_searched", searched_anew)
+    base = recipes.recipe("tuned", DATA, "fibinet", "shared")
+    assert (base.embedding_l2, base.dropout) == (0.125, 0.5)
+    # Its adapters have its penalty, and the levers chosen on the MLP.
+    adapted = recipes.recipe("tuned", DATA, "fibinet", "mlora")
+    assert (adapted.embedding_l2, adapted.temperature) == (0.125, 64)
+    for tower in ("shared", "mlora"):
+        deepfm = recipes.recipe("tuned", DATA, "deepfm", tower)
+        assert (deepfm.embedding_l2, deepfm.dropout) == (1e-4, 0.2)
 
 
 @pytest.mark.parametrize("flag", ["--towers=shared,nothing", "--levers=luck"])
