@@ -297,7 +297,14 @@ def _run(job: Job) -> dict[str, Any]:
         fitted = like.fitted(known)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
-    unknown = None if job.like is None else Unknown(job.like)
+    unknown = None
+    if job.like is not None:
+        # What a new domain brings isn't in the earlier folder.
+        unknown = Unknown(
+            job.like
+            if job.new_domain is None
+            else dataclasses.replace(job.like, folder=job.output)
+        )
     with job.writer(fitted, domains, log.sources()) as writer:
         for chunk in log.chunks(job.names, "Writing", rows):
             encoded, splits = transform(

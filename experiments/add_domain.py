@@ -45,8 +45,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "data",
         None,
-        "What data_prep.table made of a later log, --like the run's folder, "
-        "with a --new_domain.",
+        "What data_prep.table made of a later log with a --new_domain, --like "
+        "the data that the run was trained on.",
         required=True,
     )
     flags.DEFINE_string("output", None, "The new run's folder.", required=True)

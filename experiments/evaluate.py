@@ -80,8 +80,9 @@ def main() -> None:
         "Prepare it with data_prep.table --like=..., naming",
     )
     own = finished_run.config(run).get("data") == log.fingerprint
-    if splits is None and not own:
-        finished_run.check_unseen(run, values["data"])
+    if not own:
+        named = splits is not None
+        finished_run.check_unseen(run, values["data"], named=named)
     try:
         model = finished_run.loaded(run / "model.keras")
     except (OSError, ValueError) as error:

@@ -135,12 +135,13 @@ def learned(run: pathlib.Path) -> list[str] | None:
     return [one for one in files if isinstance(one, str)]
 
 
-def check_unseen(run: pathlib.Path, data: str) -> None:
+def check_unseen(run: pathlib.Path, data: str, *, named: bool) -> None:
     """Raises if a folder's rows are those that a run was trained on.
 
     Args:
         run: The run's folder.
         data: A prepared folder, other than the run's own.
+        named: Whether the splits are named: then it warns and doesn't raise.
 
     Raises:
         RunError: Files that it was prepared from are the run's.
@@ -160,11 +161,20 @@ def check_unseen(run: pathlib.Path, data: str) -> None:
     # Two logs may each have a part with a head and no rows.
     if shared > LEAST_SHARED * sum(size for _, size in files.values()):
         name, _ = max(same, key=lambda file: file[1])
-        raise RunError(
-            f"{data} was prepared from {name!r}, as were the data that "
-            f"{run} was trained on, but parted otherwise: the model has "
-            "learned some of its rows. Evaluate a later log; or name by "
-            "--splits those rows that it hasn't learned."
+        found = (
+            f"{data} has rows of {name!r}, as have the data that {run} was "
+            "trained on, but parts them otherwise"
+        )
+        if not named:
+            raise RunError(
+                f"{found}: the model has learned some of its rows. Evaluate a "
+                "later log; or name by --splits those rows that it hasn't "
+                "learned."
+            )
+        logging.warning(
+            "%s: if the model has learned any of those that --splits names, "
+            "their numbers are too good.",
+            found,
         )
 
 

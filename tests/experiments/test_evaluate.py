@@ -163,7 +163,7 @@ def with_sources(path, **files):
 
 
 def test_rows_that_the_model_has_learned_are_not_evaluated_unasked(
-    folder, tmp_path
+    folder, tmp_path, caplog
 ):
     """The same log, parted otherwise: most of its rows are training rows."""
     for name in ("data", "other"):
@@ -179,9 +179,11 @@ def test_rows_that_the_model_has_learned_are_not_evaluated_unasked(
     with_sources(tmp_path / "other", july="c")
     command(tmp_path)
     with_sources(tmp_path / "other", july="c", renamed="b")
-    with pytest.raises(SystemExit, match="from 'renamed', as were the data"):
+    with pytest.raises(SystemExit, match="has rows of 'renamed', as have"):
         command(tmp_path)
+    caplog.clear()
     command(tmp_path, "--splits=test")
+    assert "their numbers are too good" in caplog.text
     # A part without rows, or vectors, may be in two logs.
     files = {"july": "c", "part-1": "a", "vectors.item": "b"}
     with_sources(tmp_path / "other", **files)
@@ -241,6 +243,22 @@ def test_files_that_say_nothing_of_sources_are_no_error(
 def test_files_that_cannot_be_written_are_refused_at_once(folder, flag, match):
     with pytest.raises(SystemExit, match=match):
         command(folder, flag)
+
+
+@pytest.mark.parametrize(
+    ("flag", "place"),
+    [
+        ("output", "run/metrics.json"),
+        ("output", "run/config.json"),
+        ("output", "data/manifest.json"),
+        ("scores", "data/train.parquet"),
+    ],
+)
+def test_files_of_runs_and_data_are_never_replaced(folder, flag, place):
+    before = (folder / place).read_bytes()
+    with pytest.raises(SystemExit, match="is a file of a run or of prepared"):
+        command(folder, f"--{flag}={folder / place}", "--overwrite")
+    assert (folder / place).read_bytes() == before
 
 
 def test_files_that_are_there_are_replaced_only_if_asked(folder, tmp_path):
