@@ -55,13 +55,7 @@ def main() -> None:
     values = flags.FLAGS.flag_values_dict()
     run = pathlib.Path(values["run"])
     finished_run.check(run, values["import"])
-    for name in ("config.json", "manifest.json"):
-        if (pathlib.Path(values["output"]) / name).is_file():
-            raise RunError(
-                f"--output={values['output']} is a run's or a prepared folder, "
-                "no place for versions of a served model: name another, such "
-                f"as served/{run.resolve().name}."
-            )
+    check_output(pathlib.Path(values["output"]), run)
     schema = Schema.load(run / "schema.json")
     try:
         with progress.waiting(f"Exporting {run}"):
@@ -77,6 +71,29 @@ def main() -> None:
         (first, *_) = str(error).splitlines() or [type(error).__name__]
         raise RunError(f"{run} isn't exported: {first}") from None
     print(version)
+
+
+def check_output(output: pathlib.Path, run: pathlib.Path) -> None:
+    """Raises unless a folder is new, empty, or one of versions.
+
+    Raises:
+        RunError: It is a run's, say, or somebody's.
+    """
+    from experiments.runs import RunError
+
+    if not output.is_dir():
+        return
+    others = [
+        path.name
+        for path in sorted(output.iterdir())
+        if not path.name.isdigit() and not path.name.startswith(".")
+    ]
+    if others:
+        raise RunError(
+            f"--output={output} holds {others[0]!r} and is no place for "
+            "versions of a served model: name another, such as "
+            f"served/{run.resolve().name}."
+        )
 
 
 def chosen(

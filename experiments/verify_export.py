@@ -176,7 +176,9 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         left: list[str] = flags.FLAGS(argv)
     except flags.Error as error:
-        sys.exit(f"error: {error}\n--helpshort lists the flags.")
+        said = re.sub("^flag (--.*?)=None: .*", r"\1 is missing.", str(error))
+        (said, *_) = said.split(" Did you mean")
+        sys.exit(f"error: {said}\n--helpshort lists the flags.")
     return left
 
 

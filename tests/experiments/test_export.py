@@ -164,7 +164,10 @@ def test_versions_are_not_put_among_other_files(run, folder, tmp_path):
     prepared = tmp_path / "data"
     prepared.mkdir()
     (prepared / "manifest.json").write_text("{}")
-    for output in (own, prepared):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    for output in (own, prepared, mine):
         with pytest.raises(SystemExit, match=r"such as served/run\.$"):
             command(own, output)
     assert sorted(own.iterdir()) == before
@@ -176,6 +179,7 @@ def test_versions_are_not_put_among_other_files(run, folder, tmp_path):
     [
         ("--tolerance=-1", "error: flag --tolerance=-1: -1.0 is not a non-neg"),
         ("--tolerrance=1", "error: Unknown command line flag 'tolerrance'"),
+        ("--run=runs/mine", "error: Unknown command line flag 'run'"),
     ],
 )
 def test_verifying_says_what_is_wrong_with_a_flag(argument, said):
@@ -186,6 +190,7 @@ def test_verifying_says_what_is_wrong_with_a_flag(argument, said):
         verify_export._parse(["it", "--export=nowhere", argument])
     assert str(ended.value).startswith(said)
     assert str(ended.value).endswith("--helpshort lists the flags.")
+    assert "Did you mean" not in str(ended.value)
 
 
 def test_every_signature_is_replayed(folder):
