@@ -195,17 +195,14 @@ def results(log: RunLog, arms: Iterable[Arm]) -> list[Result]:
     arm without a run is left out.
     """
     trained = [(arm, seeds) for arm in arms if (seeds := _seeds(log, arm))]
-    place_of = {(arm.data, arm.group, arm.name): arm for arm, _ in trained}
-    seeds_of = {
-        (arm.data, arm.group, arm.name): seeds for arm, seeds in trained
+    by_name = {
+        (arm.data, arm.group, arm.name): (arm, seeds) for arm, seeds in trained
     }
 
     def common(arm: Arm, seeds: int) -> int:
         """The fewest of an arm, its rival, the rival's rival and so on."""
-        place = arm.data, arm.group, arm.rival or ""
-        if place not in seeds_of:
-            return seeds
-        return common(place_of[place], min(seeds, seeds_of[place]))
+        rival = by_name.get((arm.data, arm.group, arm.rival or ""))
+        return min(seeds, common(*rival)) if rival else seeds
 
     return [_result(log, arm, common(arm, seeds)) for arm, seeds in trained]
 

@@ -157,7 +157,7 @@ def _adapters(data: DataSet, deep: Recipe) -> dict[str, Any]:
     found = tuned(data, "mlora")
     options = dict(found.get("tower_options", {}))
     if options.get("adapted_layers") is not None:
-        searched = preset("tuned", "mlp", "mlora").hidden_units
+        searched = preset("tuned", SEARCHED, "mlora").hidden_units
         more = len(deep.hidden_units) - len(searched)
         options["adapted_layers"] = [
             layer + more for layer in options["adapted_layers"]
