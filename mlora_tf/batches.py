@@ -172,6 +172,7 @@ class Batches:
             self._dataset(done)
             .apply(tf.data.experimental.assert_cardinality(self.steps - done))
             .prefetch(tf.data.AUTOTUNE)
+            .with_options(_untuned())
         )
 
     def order(self, epoch: int) -> np.ndarray:
@@ -278,6 +279,19 @@ class Batches:
                 # Before the last block: nothing may be asked for after it.
                 self._held = (stop, stream)
             yield block
+
+
+def _untuned() -> tf.data.Options:
+    """Options without TensorFlow's tuner of data pipelines.
+
+    It has nothing to tune here: `prefetch` sets its own buffer. But its
+    thread looks at the pipeline after 10 ms, 20 ms, 40 ms and so on, and in
+    TensorFlow 2.21 whoever is done with an epoch waits for its next look,
+    which comes after up to as long again as the epoch took.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _chain(first: Split, rest: Iterator[Split]) -> Iterator[Split]:

@@ -279,6 +279,13 @@ def test_the_dataset_knows_its_shapes(mode):
 
 
 @EVERY
+def test_no_epochs_end_waits_for_tensorflows_tuner(mode):
+    made = batches(mode)
+    for dataset in (made.dataset, made.rest(2)):
+        assert dataset.options().autotune.enabled is False
+
+
+@EVERY
 @pytest.mark.parametrize("steps", [1, 4, 6, 17])
 def test_an_epoch_may_be_any_part_of_passes(mode, steps):
     made = batches(mode)

@@ -431,6 +431,7 @@ def test_every_kind_is_streamed_into_batches(folder):
         assert inputs[feature.name].shape == (8, *feature.shape)
         assert inputs[feature.name].dtype == feature.dtype
     assert targets["ctr"].shape == (8, 1)
+    assert made.dataset.options().autotune.enabled is False
     found = [inputs for inputs, _ in made.dataset]
     assert len(found) == made.steps == 8
     # Sixty rows are once there, four of them twice.
