@@ -15,6 +15,7 @@ from mlora_tf.schema import DOMAIN
 from mlora_tf.split import Split
 from mlora_tf.streamed_batches import StreamedBatches
 from mlora_tf.streaming import StreamedSplit
+from mlora_tf.untuned_pipelines import untuned
 
 __all__ = ["DOMAIN_SAMPLINGS", "MODES", "Batches"]
 
@@ -168,11 +169,9 @@ class Batches:
         Returns:
             A dataset of `steps - done` batches, as `dataset` has them.
         """
-        return (
-            self._dataset(done)
-            .apply(tf.data.experimental.assert_cardinality(self.steps - done))
-            .prefetch(tf.data.AUTOTUNE)
-            .with_options(_untuned())
+        counted = tf.data.experimental.assert_cardinality(self.steps - done)
+        return untuned(
+            self._dataset(done).apply(counted).prefetch(tf.data.AUTOTUNE)
         )
 
     def order(self, epoch: int) -> np.ndarray:
@@ -279,19 +278,6 @@ class Batches:
                 # Before the last block: nothing may be asked for after it.
                 self._held = (stop, stream)
             yield block
-
-
-def _untuned() -> tf.data.Options:
-    """Options without TensorFlow's tuner of data pipelines.
-
-    It has nothing to tune here: `prefetch` sets its own buffer. But its
-    thread looks at the pipeline after 10 ms, 20 ms, 40 ms and so on, and in
-    TensorFlow 2.21 whoever is done with an epoch waits for its next look,
-    which comes after up to as long again as the epoch took.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
 
 
 def _chain(first: Split, rest: Iterator[Split]) -> Iterator[Split]:

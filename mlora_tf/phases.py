@@ -31,6 +31,7 @@ from mlora_tf.recipes import Recipe
 from mlora_tf.stop_signals import Stopped
 from mlora_tf.stop_signals import StopSignals
 from mlora_tf.training_state import TrainingState
+from mlora_tf.untuned_pipelines import untuned_replicas
 from mlora_tf.workers import Workers
 
 STEPS_PER_EXECUTION = 32
@@ -150,6 +151,7 @@ def fit_phase(
             _clear_errors(name, batches, saver),
             workers.together(),
             mended_fit(strategy),
+            untuned_replicas(),
             pure_batches(recipe.batches == "per_domain"),
             finite.counted(model),
         ):

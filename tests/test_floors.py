@@ -48,6 +48,7 @@ FLOORS = {
     "mlora_tf.memory_order": 1,
     "mlora_tf.streamed_batches": 1,
     "mlora_tf.batches": 1,
+    "mlora_tf.untuned_pipelines": 1,
     "mlora_tf.field_columns": 2,
     "mlora_tf.field_tables": 2,
     "mlora_tf.fields": 2,
