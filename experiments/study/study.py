@@ -205,26 +205,33 @@ class Study:
     def _command(self, found: Sequence[Result], preset: str) -> str:
         data = dict.fromkeys(f"data/{one.arm.data.name}" for one in found)
         seeds = max(len(one.phases) for one in found)
-        return (
-            f"python -m experiments.{self.name} --data={','.join(data)} "
-            f"--seeds={seeds} --preset={preset}"
-        )
+        return self._line(list(data), None, seeds, preset)
 
     def _given(self, values: Any) -> str | None:
         """The command as it was given, where its tables are somebody's own."""
         if pathlib.Path(values.output).resolve() == RESULTS.resolve():
             return None
-        models = (
-            [f"--models={','.join(values.models)}"] if values.models else []
+        return self._line(
+            *(values.data, values.models, values.seeds, values.preset),
+            f"--output={values.output}",
         )
+
+    def _line(
+        self,
+        data: Sequence[str],
+        models: Sequence[str] | None,
+        seeds: int,
+        preset: str,
+        *more: str,
+    ) -> str:
         return shlex.join(
             [
                 *("python", "-m", f"experiments.{self.name}"),
-                f"--data={','.join(values.data)}",
-                *models,
-                f"--seeds={values.seeds}",
-                f"--preset={values.preset}",
-                f"--output={values.output}",
+                f"--data={','.join(data)}",
+                *([f"--models={','.join(models)}"] if models else []),
+                f"--seeds={seeds}",
+                f"--preset={preset}",
+                *more,
             ]
         )
 
