@@ -21,6 +21,9 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     Args:
         dataset: The dataset.
 
+    Returns:
+        A `tf.data.Dataset`.
+
     Example:
         >>> dataset = untuned(tf.data.Dataset.range(3))
         >>> list(dataset.as_numpy_iterator())
