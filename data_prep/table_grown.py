@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from absl import logging
 
+from data_prep import table_doubts
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Categorical
@@ -61,6 +62,7 @@ def grown(
             f"--new_domain={name}: the log has no row with it; new in it are "
             f"{', '.join(others[:SHOWN]) or 'no domains'}."
         )
+    table_doubts.say_alike(like.columns.domain, [*like.domains, name])
     counted = _counted(
         like.columns,
         Domains(like.columns.domain, pa.array([by_name[name]])),

@@ -388,6 +388,21 @@ def test_a_new_domain_may_have_an_empty_column(tmp_path):
     assert found.schema.feature("user") == before.feature("user")
 
 
+def test_a_new_domain_that_looks_like_an_old_one_is_warned_of(
+    tmp_path, warnings
+):
+    log = written(tmp_path / "a.parquet", rows(shop=["corner", "mall"] * 30))
+    path = config(tmp_path / "c.json")
+    table.prepare(log, tmp_path / "a", config=path)
+    later_log = rows(shop=["Corner", "mall"] * 30)
+    found = with_new_domain(tmp_path / "a", later_log, "Corner")
+    assert found.schema.domains == ("corner", "mall", "Corner")
+    assert [line for line in warnings if "are 2 domains" in line] == [
+        "column 'shop': 'corner' and 'Corner' are 2 domains. If they are one, "
+        "mend the log."
+    ]
+
+
 def test_the_page_says_what_to_do_next_with_it(earlier):
     manifest = json.loads((earlier / "manifest.json").read_text())
     page = (earlier / "README.md").read_text()
