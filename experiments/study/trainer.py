@@ -38,6 +38,9 @@ The pool ends with them: told to replace single processes, Python 3.11's waits
 forever for one that it doesn't start (python/cpython#115634).
 """
 
+LATEST = 5
+"""As many runs tell how long another one takes."""
+
 
 def missing(log: RunLog, runs: Sequence[Run]) -> list[Run]:
     """The runs that the log hasn't, each once, in order."""
@@ -133,8 +136,9 @@ def _rows(
 def estimate(log: RunLog, run: Run) -> float | None:
     """Seconds that a run will take, from those most like it; None if unknown.
 
-    Alike are runs on the same data with the same backbone and tower, then
-    with the same backbone, then all on that data.
+    The latest ones tell, as code and machines get faster. Alike are runs on
+    the same data with the same backbone and tower, then with the same
+    backbone, then all on that data.
     """
     recipe = run.recipe
     mine = (run.data.fingerprint, recipe.backbone, recipe.tower)
@@ -154,7 +158,7 @@ def estimate(log: RunLog, run: Run) -> float | None:
             seconds for key, seconds in rows if key[:shared] == mine[:shared]
         ]
         if alike:
-            return statistics.median(alike)
+            return statistics.median(alike[-LATEST:])
     return None
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import runs
 from experiments.study import run as run_module
+from experiments.study import trainer
 from experiments.study.data_set import DataSet
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
@@ -46,6 +47,27 @@ def test_a_run_is_found_by_its_recipe_and_data(tmp_path):
     # Where the folder lies isn't part of what a run is.
     moved = dataclasses.replace(DATA, path="/elsewhere/other")
     assert Run(moved, Recipe(dropout=0.2)) in again
+
+
+def test_the_latest_runs_most_alike_tell_how_long_one_takes(tmp_path):
+    log = RunLog(tmp_path / "runs.jsonl")
+    wanted = Run(DATA, Recipe(tower="mlora", seed=9))
+    assert trainer.estimate(log, wanted) is None
+
+    def add(seconds, **fields):
+        for seed, one in enumerate(seconds):
+            recipe = Recipe(**fields, seed=seed)
+            log.append({**row(recipe), "seconds": one})
+
+    add([100.0], backbone="dcn")
+    assert trainer.estimate(log, wanted) == 100.0
+    add([50.0])
+    assert trainer.estimate(log, wanted) == 50.0
+    # Of three slow ones and five fast ones, the fast ones came later.
+    add([40.0] * 3 + [7.0, 8.0, 9.0, 10.0, 11.0], tower="mlora")
+    assert trainer.estimate(log, wanted) == 9.0
+    elsewhere = dataclasses.replace(DATA, fingerprint="e" * 64)
+    assert trainer.estimate(log, Run(elsewhere, Recipe())) is None
 
 
 def test_a_label_has_no_noise_and_the_key_all_digits():
