@@ -499,9 +499,43 @@ def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
     assert not log.rows
 
 
-def test_stars_study_has_the_adapters_that_were_chosen(
-    prepared, tmp_path, monkeypatch
+@pytest.fixture
+def search_chose(prepared, tmp_path, monkeypatch):
+    """Makes `tuned.json` say what was chosen on the data, by arm."""
+
+    def say(chosen):
+        arms = {arm: {"chosen": one} for arm, one in chosen.items()}
+        content = json.dumps({"data": {prepared.fingerprint: arms}})
+        (tmp_path / "tuned.json").write_text(content)
+        monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
+        # Of its own, so that no other test reads what this one has.
+        searched = functools.cache(recipes._searched.__wrapped__)
+        monkeypatch.setattr(recipes, "_searched", searched)
+
+    return say
+
+
+def test_the_base_has_mloras_penalty_besides_where_it_is_another(
+    prepared, tmp_path, fake_log, search_chose
 ):
+    arms = importlib.import_module("experiments.mlora_controls").arms
+    name = "base with MLoRA's penalty"
+    search_chose({"shared": {"embedding_l2": 0.25}})
+    assert name not in [arm.name for arm in arms(prepared, "tuned")]
+    search_chose(
+        {"shared": {"embedding_l2": 0.25}, "mlora": {"embedding_l2": 0.5}}
+    )
+    by_name = {arm.name: arm for arm in arms(prepared, "tuned")}
+    # It is there once anyone has trained it, as the first phase, say.
+    assert by_name["base"].recipe.embedding_l2 == 0.25
+    other = dataclasses.replace(by_name["base"].recipe, embedding_l2=0.5)
+    trained = dataclasses.replace(by_name["base"], recipe=other)
+    log = fake_log(tmp_path / "runs.jsonl", [trained], seeds=1)
+    assert by_name[name].find(log, 0) is not None
+    assert by_name["base"].find(log, 0) is None
+
+
+def test_stars_study_has_the_adapters_that_were_chosen(prepared, search_chose):
     options = {"lora_regularizer": "l2", "adapted_layers": [0, 2]}
     chosen = {
         "shared": {"embedding_l2": 0.25, "batch_size": 7},
@@ -511,21 +545,7 @@ def test_stars_study_has_the_adapters_that_were_chosen(
             "tower_options": options,
         },
     }
-    (tmp_path / "tuned.json").write_text(
-        json.dumps(
-            {
-                "data": {
-                    prepared.fingerprint: {
-                        arm: {"chosen": one} for arm, one in chosen.items()
-                    }
-                }
-            }
-        )
-    )
-    monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
-    # Of its own, so that no other test reads what this one has.
-    searched = functools.cache(recipes._searched.__wrapped__)
-    monkeypatch.setattr(recipes, "_searched", searched)
+    search_chose(chosen)
     arms = importlib.import_module("experiments.star_table2").arms
     by_name = {arm.name: arm.recipe for arm in arms(prepared, "tuned")}
     paper = {arm.name: arm.recipe for arm in arms(prepared, "paper")}
