@@ -11,7 +11,7 @@ number of the paper stands beside ours.
 
 `--dry_run` says how long what is missing will take, from the runs that are
 there. Expect a base of 81.2 to 81.9 on MovieLens-1M by gender, where the paper
-prints 80.15 to 80.74, and one of 81.9 on amazon-6, with the penalties that the
+prints 80.15 to 80.74, and one of 82.3 on amazon-6, with the penalties that the
 search chose.
 """
 

@@ -1,3 +1,4 @@
+import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
@@ -43,12 +44,9 @@ def test_a_replicas_dataset_has_no_tuner(two_replicas, monkeypatch):
 
 def test_tensorflow_is_left_as_it_was():
     before = getattr(multi_device_iterator_ops, MAKER)
-    try:
-        with untuned_replicas():
-            assert getattr(multi_device_iterator_ops, MAKER) is not before
-            raise KeyError
-    except KeyError:
-        pass
+    with pytest.raises(KeyError), untuned_replicas():
+        assert getattr(multi_device_iterator_ops, MAKER) is not before
+        raise KeyError
     assert getattr(multi_device_iterator_ops, MAKER) is before
 
 
