@@ -36,3 +36,25 @@ def test_a_commit_says_whether_its_commands_have_changed(checkout):
 def test_without_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.provenance()["commit"] is None
+
+
+def test_the_cpu_is_what_its_kernels_are_chosen_by(tmp_path, monkeypatch):
+    info = tmp_path / "cpuinfo"
+    flags = "flags\t\t: sse fma avx2 avx512f avx512_vnni avx2x\n"
+    info.write_text("model name\t: avx_vnni\n" + flags * 2)
+    monkeypatch.setattr(provenance, "CPUINFO", info)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    found = provenance.provenance()
+    assert found["cpu"] == "avx2 avx512_vnni avx512f fma"
+    assert found["onednn"] == "0"
+
+
+def test_a_cpu_without_flags_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance.platform, "processor", lambda: "arm")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    for name, text in (("cpuinfo", "Features : asimd\n"), ("none", None)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        monkeypatch.setattr(provenance, "CPUINFO", tmp_path / name)
+        found = provenance.provenance()
+        assert (found["cpu"], found["onednn"]) == ("arm", "default")
