@@ -34,19 +34,21 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         schedule="two_phase",
         control="train_on",
     )
-    control = {
-        name: recipe(
-            *(preset, data, "mlp", "mlora"),
-            schedule="joint",
-            control=name,
-            rank_power=0.0,
-        )
-        for name in ("bias_only", "shared_adapter")
-    }
+    # Each is what it is a part of, but for that part: a bias is on a base.
+    bias = dataclasses.replace(
+        phases,
+        schedule="joint",
+        control="bias_only",
+        rank_power=0.0,
+        stop_by_domain=False,
+    )
+    adapter = dataclasses.replace(
+        joint, control="shared_adapter", rank_power=0.0
+    )
     rows = [
         ("base trained on", train_on),
-        ("bias of each domain", control["bias_only"]),
-        ("one adapter for all", control["shared_adapter"]),
+        ("bias of each domain", bias),
+        ("one adapter for all", adapter),
         ("MLoRA, two phases", phases),
         ("MLoRA, joint", joint),
     ]
