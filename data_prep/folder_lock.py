@@ -51,7 +51,7 @@ def _take(path: pathlib.Path, folder: pathlib.Path) -> int:
             words = f"process {holder}" if holder else "another process"
             raise FolderInUseError(
                 f"{folder} is in use by {words}: wait until it ends, or name "
-                "another folder as --output."
+                "another folder."
             ) from None
         except OSError as error:
             logger.warning(

@@ -36,6 +36,7 @@ STUDY = Study(
     "AUC of each domain. The paper's Taobao-10 couldn't be had.",
     arms,
     table=functools.partial(domain_table, metric="auc"),
+    of_domains="auc",
     figure=figures.domain_gains,
 )
 

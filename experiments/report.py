@@ -4,15 +4,16 @@ r"""Every table and figure again, from the runs that are there, and one page.
 
 Reads `runs.jsonl` and `new_domain.jsonl` in `experiments/results` and trains
 nothing. Rewrites the Markdown, JSON and PNG of every study that has a
-comparison to show, each row with all of its seeds, and `report.html`: the same
-tables, sortable, with a filter by data set, model and arm, and the figures, in
-one file that needs no network. Takes seconds. What a table lacks is trained by
-its own command.
+comparison to show, each row with all of its seeds, and `report.html`: the rows
+of all of them, sortable, with a filter by data set, model and arm, and the
+figures, in one file that needs no network. Takes seconds. What a table lacks is
+trained by its own command.
 """
 
 import pathlib
 
 from absl import flags
+from rich.console import Console
 
 from data_prep import progress
 from experiments import binary
@@ -68,6 +69,13 @@ def main() -> None:
         raise runs.RunError(
             f"{log.path} has no runs: train some, for instance with "
             "python -m experiments.mlora_table2 --data=data/ml1m-gender."
+        )
+    for pair in log.differing:
+        Console(stderr=True).print(
+            f"Two runs' bases have one recipe and seed and differ: "
+            f"{', '.join(pair)}. Delete the lines of one machine from "
+            f"{log.path}, and train them again on the other's.",
+            soft_wrap=True,
         )
     written = [
         study.write(log, preset)

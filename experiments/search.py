@@ -237,9 +237,9 @@ def markdown(content: dict[str, Any]) -> str:
     written = "; ".join(f"`{one}`" for one in dict.fromkeys(commands))
     return (
         "# What the preset `tuned` was chosen from\n\nOne lever after the "
-        "other; those before have their chosen values, those after the "
-        "preset's. Validation split alone, in percent. Written by "
-        f"{written}.\n\n" + "\n".join(lines) + "\n"
+        "other; those before have their chosen values, those after what "
+        "`--start` says, or else the preset's. Validation split alone, in "
+        f"percent. Written by {written}.\n\n" + "\n".join(lines) + "\n"
     )
 
 

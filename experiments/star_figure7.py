@@ -54,6 +54,7 @@ STUDY = Study(
     "Sum of predictions over clicks in each domain's test rows.",
     arms,
     table=table,
+    of_domains="pcoc",
     figure=figures.pcoc,
     data=("data/amazon-6",),
     presets=("tuned", "paper"),

@@ -63,6 +63,7 @@ STUDY = Study(
     "data: its differences compare, not its level.",
     arms,
     table=table,
+    of_domains="auc",
     data=("data/amazon-6",),
     presets=("tuned", "paper"),
 )

@@ -312,8 +312,9 @@ def phase_rows(
     if not recipe.fresh_fraction:
         logger.warning(
             "Phase two trains on the rows of phase one, whose id embeddings "
-            "have fitted them already: adapters rarely gain there. Keep "
-            "fresh rows for them with fresh_fraction."
+            "have fitted them already: adapters rarely gain there. Train "
+            "jointly, or keep fresh rows for them with fresh_fraction, which "
+            "phase one then lacks."
         )
         return rows, rows
     return rows.hold_out(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import statistics
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -108,6 +109,7 @@ class Result:
         keys: The runs' keys.
         seconds: What each run took, all of its phases.
         commits: The commits that the runs were trained at.
+        arithmetic: What their machines' rounding depends on, as far as known.
     """
 
     arm: Arm
@@ -115,6 +117,7 @@ class Result:
     keys: tuple[str, ...]
     seconds: tuple[float, ...]
     commits: frozenset[str | None]
+    arithmetic: frozenset[tuple[str, str]] = frozenset()
 
     def test(self, metric: str) -> list[float]:
         """A metric of the test split: percent, but for logloss."""
@@ -148,8 +151,15 @@ class Result:
         others = rival.domain(index, metric)[: len(self.phases)]
         return Comparison.of(self.domain(index, metric), others)
 
-    def to_dict(self, rival: "Result | None" = None) -> dict[str, Any]:
-        """All of it as JSON-ready values."""
+    def to_dict(
+        self, rival: "Result | None" = None, of_domains: str | None = None
+    ) -> dict[str, Any]:
+        """All of it as JSON-ready values.
+
+        Args:
+            rival: What its gains are over.
+            of_domains: A metric to have of each domain besides.
+        """
         arm = self.arm
         last = self.phases[-1]
         content: dict[str, Any] = {
@@ -179,6 +189,14 @@ class Result:
             "best_epoch": [phase["best_epoch"] for phase in self.phases],
             "interval": last["test"]["intervals"]["wauc"],
         }
+        if of_domains is not None:
+            content["domains"] = {
+                name: [
+                    None if math.isnan(value) else round(value, 5)
+                    for value in self.domain(index, of_domains)
+                ]
+                for index, name in enumerate(arm.data.domains)
+            }
         if rival is not None:
             for metric in ("wauc", "macro_auc"):
                 found = self.over(rival, metric)
@@ -219,6 +237,16 @@ def rival_of(one: Result, others: Sequence[Result]) -> Result | None:
     return None
 
 
+def rounded_differently(found: Sequence[Result]) -> list[Result]:
+    """Those from machines whose arithmetic isn't their rival's."""
+    pairs = [(one, rival_of(one, found)) for one in found]
+    return [
+        one
+        for one, rival in pairs
+        if rival and len(one.arithmetic | rival.arithmetic) > 1
+    ]
+
+
 def _seeds(log: RunLog, arm: Arm) -> int:
     """How many seeds of an arm, counted from 0, are in the log."""
     return next(
@@ -234,6 +262,11 @@ def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
         tuple(one.key for one in found),
         tuple(one.row["seconds"] for one in found),
         frozenset(one.row["provenance"]["commit"] for one in found),
+        frozenset(
+            (origin["cpu"], origin["onednn"])
+            for one in found
+            if "cpu" in (origin := one.row["provenance"])
+        ),
     )
 
 

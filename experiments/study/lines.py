@@ -28,6 +28,22 @@ def append(path: pathlib.Path, content: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
+def make(path: pathlib.Path) -> None:
+    """Makes an empty file, if there is none: so a file that can't be is told.
+
+    Raises:
+        RunError: It can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise RunError(
+            f"{path} can't be written ({error.strerror}): name another folder "
+            "as --output."
+        ) from None
+
+
 def read(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     """The lines of a file, none if there is no file.
 

@@ -40,6 +40,7 @@ def _section(section: "Section") -> dict[str, Any]:
         "explanation": section.explanation,
         "preset": section.preset,
         "command": section.command,
+        "of_domains": section.of_domains,
         "rows": [_row(one) for one in section.rows],
     }
 
@@ -50,7 +51,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         *("data", "group", "arm", "seeds", "wauc", "wauc_gain", "wauc_p"),
         *("macro_auc", "macro_auc_gain", "macro_auc_p", "user_auc"),
         *("logloss", "paper", "parameters", "domain_parameters", "seconds"),
-        *("new_auc", "recipe"),
+        *("new_auc", "recipe", "domains"),
     )
     return {name: row.get(name) for name in names}
 

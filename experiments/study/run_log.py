@@ -22,6 +22,12 @@ class RunLog:
     Args:
         path: The file; it needn't exist.
 
+    Attributes:
+        rows: The runs by their keys.
+        differing: Keys of two runs whose bases are of one recipe and seed and
+            yet differ: machines round in different ways, as
+            `experiments.provenance` says.
+
     Raises:
         RunError: A line is no run.
     """
@@ -29,6 +35,7 @@ class RunLog:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         self.rows: dict[str, Row] = {}
+        self.differing: list[tuple[str, str]] = []
         self._bases: dict[str, str] = {}
         for number, row in enumerate(lines.read(path), start=1):
             try:
@@ -65,4 +72,11 @@ class RunLog:
         row["phases"][-1]["test"]["wauc"]
         self.rows[key] = row
         if base is not None:
-            self._bases.setdefault(base, key)
+            first = self._bases.setdefault(base, key)
+            if _base(self.rows[first]) != _base(row):
+                self.differing.append((first, key))
+
+
+def _base(row: Row) -> float:
+    wauc: float = row["phases"][0]["test"]["wauc"]
+    return wauc

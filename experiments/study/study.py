@@ -21,6 +21,7 @@ from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import results
 from experiments.study.arm import rival_of
+from experiments.study.arm import rounded_differently
 from experiments.study.data_set import DataSet
 from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
@@ -50,6 +51,7 @@ class Section:
         command: What trains and writes it.
         rows: Its rows, as in its JSON.
         picture: Its figure's file, if it has one.
+        of_domains: The metric that its rows have of each domain, if any.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Section:
     command: str
     rows: list[dict[str, Any]]
     picture: pathlib.Path | None
+    of_domains: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Study:
         explanation: What its rows are, in a paragraph of Markdown.
         arms: Makes its rows for a data set and a preset.
         table: Makes its Markdown from the results.
+        of_domains: The metric of each domain that the table has, if any.
         data: The folders that it is about, where --data says nothing.
         figure: Draws a figure from the results to a path, if there is one.
         presets: Those it can have; the first is the default.
@@ -81,6 +85,7 @@ class Study:
     explanation: str
     arms: Callable[[DataSet, str], list[Arm]]
     table: Callable[[Sequence[Result]], str] = arm_table
+    of_domains: str | None = None
     figure: Callable[[Sequence[Result], pathlib.Path], None] | None = None
     data: tuple[str, ...] = ("data/ml1m-gender",)
     presets: tuple[str, ...] = ("tuned", "release", "paper")
@@ -158,26 +163,28 @@ class Study:
             command: What has trained them; None: what trains all of them.
 
         Returns:
-            What was written; None, and no file, if nothing compares.
+            What was written; None, and no file, if nothing compares, or if
+            all runs are those of the first preset.
         """
-        found = comparable(
-            results(
-                log,
-                [
-                    arm
-                    for data in data_sets(log)
-                    for arm in self.arms(data, preset)
-                ],
-            )
-        )
+        found = self._found(log, preset)
         if not found:
             return None
-        name = (
-            self.name if preset == self.presets[0] else f"{self.name}_{preset}"
-        )
+        name = self.name
+        if preset != self.presets[0]:
+            name = f"{self.name}_{preset}"
+            if _runs(found) == _runs(self._found(log, self.presets[0])):
+                return None
         path = log.path.parent / f"{name}.json"
-        command = command or self._command(found, preset)
-        rows = [one.to_dict(rival_of(one, found)) for one in found]
+        source = f"Written by `{command}`."
+        if command is None:
+            command = self._command(found, preset)
+            source = (
+                "Written by `python -m experiments.report`, of the runs that "
+                f"are there; `{command}` trains those that it lacks."
+            )
+        rows = [
+            one.to_dict(rival_of(one, found), self.of_domains) for one in found
+        ]
         content: dict[str, Any] = {
             "title": self.title,
             "command": command,
@@ -192,15 +199,23 @@ class Study:
         runs.write(
             path.with_suffix(".md"),
             f"# {self.title}\n\n{self.explanation}\n\n{READING} Preset "
-            f"`{preset}`. Written by `{command}`.\n\n{self.table(found)}\n",
+            f"`{preset}`. {source}{_rounding(found)}\n\n"
+            f"{self.table(found)}\n",
         )
         picture = None
         if self.figure is not None:
             picture = path.with_suffix(".png")
             self.figure(found, picture)
         return Section(
-            name, self.title, self.explanation, preset, command, rows, picture
+            *(name, self.title, self.explanation, preset, command, rows),
+            *(picture, self.of_domains),
         )
+
+    def _found(self, log: RunLog, preset: str) -> list[Result]:
+        arms = [
+            arm for data in data_sets(log) for arm in self.arms(data, preset)
+        ]
+        return comparable(results(log, arms))
 
     def _command(self, found: Sequence[Result], preset: str) -> str:
         data = dict.fromkeys(f"data/{one.arm.data.name}" for one in found)
@@ -272,6 +287,25 @@ def named(arms: Sequence[Arm], models: Sequence[str]) -> list[Arm]:
             f"Received: {','.join(models)}"
         )
     return [arm for arm in arms if arm.group in models or arm.name in models]
+
+
+def _rounding(found: Sequence[Result]) -> str:
+    """Which gains have the machines' rounding in them, if any."""
+    apart = [
+        f"{one.arm.data.name} {one.arm.group} {one.arm.name}"
+        for one in rounded_differently(found)
+    ]
+    if not apart:
+        return ""
+    return (
+        " Not all runs of these and of what they are held against are from "
+        "machines with the same arithmetic, so that a part of the gain is "
+        f"rounding's, which is like another seed's: {'; '.join(apart)}."
+    )
+
+
+def _runs(found: Sequence[Result]) -> set[str]:
+    return {key for one in found for key in one.keys}
 
 
 def comparable(found: Sequence[Result]) -> list[Result]:

@@ -21,6 +21,7 @@ from rich.progress import Progress
 
 from experiments import binary  # noqa: F401 -- before TensorFlow
 from experiments.runs import RunError
+from experiments.study import lines
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
 from mlora_tf.stop_signals import Stopped
@@ -78,6 +79,7 @@ def train(
     wanted = missing(log, runs)
     if not wanted:
         return
+    lines.make(log.path)  # before anything is trained in vain
     left = sum(estimate(log, one) or 0 for one in wanted) / jobs
     console.print(
         f"{len(wanted)} runs to train, {jobs} at a time"

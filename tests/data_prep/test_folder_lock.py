@@ -37,7 +37,9 @@ def start(path):
 def test_a_second_process_is_told_which_has_the_folder(tmp_path):
     path = tmp_path / ".lock"
     process = start(path)
-    said = rf"^out is in use by process {process.pid} on .*: wait until.*output"
+    said = (
+        rf"^out is in use by process {process.pid} on .*: wait until.*folder\."
+    )
     with (
         pytest.raises(FolderInUseError, match=said),
         locked(path, pathlib.Path("out")),

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -13,6 +14,7 @@ from experiments import report
 from experiments import runs
 from experiments.study import page
 from experiments.study.data_set import DataSet
+from experiments.study.run_log import RunLog
 from tests import own_flags
 
 SETS = (
@@ -58,6 +60,59 @@ def test_every_table_with_a_comparison_is_written(written):
     assert (written / "mlora_table3.png").is_file()
 
 
+def test_a_table_says_who_wrote_it_and_what_trains_the_rest(written):
+    text = " ".join((written / "mlora_table2.md").read_text().split())
+    assert "Written by `python -m experiments.report`, of the runs" in text
+    assert "--seeds=3 --preset=tuned` trains those that it lacks." in text
+
+
+def test_the_page_has_the_domains_one_by_one(written):
+    text = (written / "report.html").read_text()
+    (data,) = re.findall(r'id="sections">(.*?)</script>', text)
+    by_name = {one["name"]: one for one in json.loads(data)}
+    table = by_name["mlora_table3"]
+    assert table["of_domains"] == "auc"
+    log = RunLog(written / "runs.jsonl")
+    for row in json.loads((written / "mlora_table3.json").read_text())["rows"]:
+        (shown,) = [
+            one
+            for one in table["rows"]
+            if (one["data"], one["arm"]) == (row["data"], row["arm"])
+            and one["group"] == row["group"]
+        ]
+        phases = [log.rows[key]["phases"] for key in row["runs"]]
+        which = 0 if row["phase"] in ("pretrain", "joint") else 1
+        for index, name in enumerate(shown["domains"]):
+            assert shown["domains"][name] == [
+                round(100 * phase[which]["test"]["domains"][index]["auc"], 5)
+                for phase in phases
+            ]
+    assert by_name["mlora_table2"]["rows"][0]["domains"] is None
+
+
+def test_bases_that_machines_rounded_differently_are_named(
+    written, tmp_path, capsys
+):
+    """Two runs with one base, of which the second one's is another."""
+    lines = (written / "runs.jsonl").read_text().splitlines()
+    runs_of = [json.loads(line) for line in lines]
+    (first, *_) = [
+        one for one in runs_of if one["recipe"]["schedule"] == "two_phase"
+    ]
+    other = json.loads(json.dumps(first))
+    other["recipe"]["temperature"] *= 2
+    path = tmp_path / "runs.jsonl"
+    path.write_text("\n".join([*lines, json.dumps(other)]) + "\n")
+    assert RunLog(path).differing == []
+    other["phases"][0]["test"]["wauc"] += 1e-6
+    path.write_text("\n".join([*lines, json.dumps(other)]) + "\n")
+    ((one, same),) = RunLog(path).differing
+    with own_flags.given(report.define_flags, f"--output={tmp_path}"):
+        report.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"have one recipe and seed and differ: {one}, {same}." in said
+
+
 def test_a_log_without_runs_is_an_error(tmp_path):
     with (
         own_flags.given(report.define_flags, f"--output={tmp_path}"),
@@ -97,7 +152,7 @@ def test_text_from_runs_cannot_end_the_script():
         name = preset = command = "x"
         title = explanation = "</script><script>alert(1)</script>"
         rows = ()
-        picture = None
+        picture = of_domains = None
 
     text = page.html([Section])
     assert text.count("</script>") == 2
@@ -202,6 +257,24 @@ def test_filters_leave_what_was_asked_for(written):
     assert found.tables
     for _, *lines in found.tables:
         assert {line[0] for line in lines} == {"ml1m-gender"}
+
+
+@needs_browser
+def test_domains_are_columns_where_their_data_is_chosen(written):
+    def headings(name):
+        choose = (
+            f'const s = document.getElementById("data"); s.value = "{name}";'
+            's.dispatchEvent(new Event("change"));'
+        )
+        return [heading for heading, *_ in drawn(written, choose).tables]
+
+    first, second = (
+        [cell for heading in headings(data.name) for cell in heading]
+        for data in SETS
+    )
+    assert {"auc of F", "auc of M"} <= set(first)
+    assert "auc of x" not in first
+    assert {"auc of x", "auc of y", "auc of z"} <= set(second)
 
 
 def test_the_pages_template_is_where_it_is_read():

@@ -5,6 +5,7 @@ import functools
 import importlib
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -462,6 +463,74 @@ def test_validation_chooses_among_arms_run_by_run(prepared, tmp_path):
         both.run(1).key,
         joint.run(1).key,
     ]
+
+
+def test_a_preset_with_the_firsts_runs_has_no_table_of_its_own(
+    prepared, tmp_path, fake_log
+):
+    """Nothing was searched for these arms, so that "tuned" is "paper"."""
+    study = dataclasses.replace(SMALL_STUDY, presets=("paper", "tuned"))
+    arms = small_arms(prepared, "tuned")
+    log = fake_log(tmp_path / "runs.jsonl", arms, seeds=1)
+    assert study.write(log, "paper") is not None
+    assert study.write(log, "tuned") is None
+    assert not (tmp_path / "small_tuned.md").exists()
+    # One run more makes it another table.
+    more = dataclasses.replace(
+        study, arms=lambda data, preset: arms[: 3 if preset == "tuned" else 2]
+    )
+    assert more.write(log, "tuned") is not None
+
+
+def test_gains_over_other_machines_arithmetic_are_named(
+    prepared, tmp_path, fake_log
+):
+    arms = small_arms(prepared, "tuned")
+    path = tmp_path / "runs.jsonl"
+    fake_log(path, arms, seeds=2)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def said(of):
+        """What the table says if each run is from a machine of that kind."""
+        for row in rows:
+            joint = row["recipe"]["schedule"] == "joint"
+            row["provenance"] = {"commit": "abc", **of(joint)}
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        SMALL_STUDY.write(RunLog(path), "tuned")
+        return (tmp_path / "small.md").read_text()
+
+    known = {"cpu": "avx2", "onednn": "default"}
+    assert "rounding" not in said(lambda joint: known)
+    # Older lines don't say it: nobody knows.
+    assert "rounding" not in said(lambda joint: known if joint else {})
+    for other in ({"cpu": "avx512f"}, {"onednn": "0"}):
+        text = said(lambda joint, o=other: known | o if joint else known)
+        (sentence,) = re.findall(r"rounding's.*?: (.*?)\.\n", text)
+        name = arms[2].name
+        assert sentence == f"{prepared.name} {arms[2].group} {name}"
+
+
+def test_what_cannot_be_written_is_told_before_a_run(prepared, tmp_path):
+    (tmp_path / "file").touch()
+    log = RunLog(tmp_path / "file" / "runs.jsonl")
+    (arm, *_) = small_arms(prepared, "tuned")
+    with pytest.raises(runs.RunError, match=r"can't be written \(.*\): name"):
+        trainer.train(
+            log,
+            arm.runs(0),
+            tmp_path / "runs",
+            jobs=1,
+            console=trainer.Console(quiet=True),
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_stars_base_stands_beside_the_papers(prepared):
+    arms = importlib.import_module("experiments.star_table2").arms
+    by_name = {arm.name: arm.paper for arm in arms(prepared, "paper")}
+    assert by_name["Base"] == 63.64
+    assert by_name["STAR"] == 65.06
+    assert by_name["PLE"] is by_name["MLoRA"] is None
 
 
 def test_an_arm_without_its_rival_is_not_shown(prepared, tmp_path, fake_log):
