@@ -7,6 +7,7 @@ and needs no more memory than the file has bytes, whatever they are.
 """
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -84,6 +85,10 @@ def write(adapters: Adapters, path: str | pathlib.Path) -> None:
             )
         },
     }
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "there is no such folder to write to", str(path)
+        )
     # Made like any file, so that it has the rights that the umask leaves.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

@@ -210,6 +210,11 @@ def _places(
         if isinstance(domains, Mapping)
         else {name: name for name in check_names(domains)}
     )
+    if not renamed:
+        raise ValueError(
+            f"domains must name some of {list(held)}, which {path} holds. "
+            f"Received: {domains!r}"
+        )
     for name in renamed:
         if name not in held:
             raise ValueError(

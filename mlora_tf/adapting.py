@@ -142,7 +142,7 @@ class _Adapting:
         return rebuild(model, inputs, functools.partial(self._call, domain))
 
     def _call(
-        self, domain: Tensor, layer: Any, *args: Any, **kwargs: Any
+        self, domain: Tensor, layer: Any, /, *args: Any, **kwargs: Any
     ) -> Any:
         if isinstance(layer, DomainIds):
             return domain

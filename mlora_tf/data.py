@@ -25,6 +25,7 @@ from mlora_tf.manifest import fingerprint
 from mlora_tf.schema import Schema
 from mlora_tf.split import Split
 from mlora_tf.split import concatenate
+from mlora_tf.split import typed
 from mlora_tf.streaming import StreamedSplit
 from mlora_tf.streaming import row_bytes
 
@@ -58,6 +59,11 @@ class ClickLog:
         vectors: By table, the pretrained vectors of its ids, `float32` arrays
             of shape `(num_ids, dim)`.
 
+    Rows in memory get the types of the features: NumPy's integers have 64 bits.
+
+    Raises:
+        DataError: A column's values don't fit into its feature's type.
+
     Example:
         Without a folder, from rows in memory:
 
@@ -81,6 +87,12 @@ class ClickLog:
     valid: Split | StreamedSplit
     test: Split | StreamedSplit
     vectors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            rows = getattr(self, name)
+            if isinstance(rows, Split):
+                object.__setattr__(self, name, typed(rows, self.schema))
 
     @property
     def reading(self) -> str:

@@ -18,14 +18,23 @@ def sliced_layers(model: keras.Model) -> list[keras.layers.Layer]:
     adapter that all domains share is none of them.
 
     Raises:
-        ValueError: The model doesn't say what its domains are.
+        ValueError: The model doesn't say what its domains are, or a layer is
+            for more domains or fewer.
     """
     size = len(domain_names(model))
-    return [
+    found = [
         layer
         for layer in model._flatten_layers(include_self=False)
-        if _size(layer) == size
+        if _size(layer)
     ]
+    for layer in found:
+        if _size(layer) != size:
+            raise ValueError(
+                f"{model.name!r} has {size} domains, as its DomainIds says, "
+                f"and so must each of its layers. Received: {layer.name!r} "
+                f"with {size_argument(layer)}={_size(layer)}"
+            )
+    return found
 
 
 def is_domain_table(layer: keras.layers.Layer) -> bool:

@@ -19,17 +19,21 @@ class Copies:
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
 
-    def call(
-        self, layer: Any, *args: Any, name: str | None = None, **kwargs: Any
+    def call(self, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What a layer's copy of the same name returns; see `call_as`."""
+        return self.call_as(layer, layer.name, *args, **kwargs)
+
+    def call_as(
+        self, layer: Any, name: str, /, *args: Any, **kwargs: Any
     ) -> Any:
         """What a layer's copy returns.
 
         Args:
             layer: A layer, or an operation, which has no state and is called
                 itself.
+            name: The copy's name.
             *args: Its arguments.
-            name: The copy's name; the layer's without it.
-            **kwargs: More of its arguments.
+            **kwargs: More of its arguments, of any names.
 
         Raises:
             ValueError: The layer can't be made from its configuration.
@@ -38,7 +42,7 @@ class Copies:
             return layer(*args, **kwargs)
         if id(layer) in self._made:
             return self._made[id(layer)](*args, **kwargs)
-        copy = self._made[id(layer)] = _from_config(layer, name or layer.name)
+        copy = self._made[id(layer)] = _from_config(layer, name)
         outputs = copy(*args, **kwargs)
         copy_state(layer, copy)
         return outputs
@@ -122,7 +126,7 @@ def _from_config(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
             f"the layer {layer.name!r} can't be copied: it can't be made from "
-            f"its get_config(). Received: {type(layer).__name__}"
+            f"its get_config(), {error}. Received: {type(layer).__name__}"
         ) from error
     copy.name = name
     return copy

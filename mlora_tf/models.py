@@ -153,12 +153,14 @@ def with_domain_output(model: keras.Model) -> keras.Model:
 
     Returns:
         A model that shares all layers. Its output `"ctr_domain"`, of shape
-        `(batch, 2)`, is the prediction beside its row's domain: what
-        `StreamingWAUC` reads in `compile` and `evaluate`.
+        `(batch, 2)`, is the prediction beside its row's domain, as `float32`
+        at least: what `StreamingWAUC` reads in `compile` and `evaluate`.
     """
     ctr = model.output["ctr"]
-    domain = ops.expand_dims(ops.cast(model.input[DOMAIN], ctr.dtype), 1)
-    both = ops.concatenate([ctr, domain], axis=1)
+    # Half precision has no room for domains.
+    dtype = keras.backend.result_type(ctr.dtype, "float32")
+    domain = ops.expand_dims(ops.cast(model.input[DOMAIN], dtype), 1)
+    both = ops.concatenate([ops.cast(ctr, dtype), domain], axis=1)
     return keras.Model(model.input, {**model.output, "ctr_domain": both})
 
 

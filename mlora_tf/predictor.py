@@ -54,11 +54,11 @@ class Predictor:
         # Not by `forward` itself: of the fifth model in a program TensorFlow
         # would warn that it traces too often.
         self._forward = forward.get_concrete_function()
-        self._names = tuple(signature)
+        self._dtypes = {name: spec.dtype for name, spec in signature.items()}
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Scores the rows."""
-        columns = {name: inputs[name] for name in self._names}
+        columns = {name: inputs[name] for name in self._dtypes}
         rows = len(next(iter(columns.values())))
         order = np.arange(rows)
         if DOMAIN in columns:
@@ -68,7 +68,10 @@ class Predictor:
         parts = [
             self._forward(
                 {
-                    name: tf.constant(column[start : start + self.batch_size])
+                    name: tf.constant(
+                        column[start : start + self.batch_size],
+                        self._dtypes[name],
+                    )
                     for name, column in columns.items()
                 }
             ).numpy()

@@ -1,12 +1,16 @@
 """The rows of a split, in memory."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
 
+from mlora_tf.columns import DataError
 from mlora_tf.schema import DOMAIN
+from mlora_tf.schema import DenseFeature
+from mlora_tf.schema import Schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +109,48 @@ def concatenate(splits: Sequence[Split]) -> Split:
             name: np.concatenate([split.extra[name] for split in splits])
             for name in first.extra
         },
+    )
+
+
+def typed(rows: Split, schema: Schema) -> Split:
+    """The rows with each input in its feature's type, as a model takes it.
+
+    NumPy's own integers have 64 bits, of which Keras would keep 32.
+
+    Args:
+        rows: The rows.
+        schema: Says which inputs are ids and which are numbers.
+
+    Raises:
+        DataError: A column isn't of integers that fit, or of numbers.
+    """
+    numbers = {
+        feature.name
+        for feature in schema.features
+        if isinstance(feature, DenseFeature)
+    }
+    inputs = {
+        name: _as_type(name, column, "float32" if name in numbers else "int32")
+        for name, column in rows.inputs.items()
+    }
+    if all(inputs[name] is column for name, column in rows.inputs.items()):
+        return rows
+    return dataclasses.replace(rows, inputs=inputs)
+
+
+def _as_type(name: str, column: np.ndarray, dtype: str) -> np.ndarray:
+    if column.dtype == dtype:
+        return column
+    wrong = column.ravel()
+    with (
+        np.errstate(invalid="ignore", over="ignore"),
+        contextlib.suppress(TypeError, ValueError),
+    ):
+        changed = column.astype(dtype)
+        if dtype == "float32" or np.array_equal(changed, column):
+            return changed
+        wrong = column[changed != column]
+    raise DataError(
+        f"the column {name!r} must be of {dtype}: ids are what a vocabulary "
+        f"makes of values. Received: {column.dtype}, {wrong[:1].tolist()}"
     )

@@ -243,12 +243,11 @@ class TrainingState(keras.callbacks.Callback):
             },
         }
         arrays: dict[str, Any] = {
-            f"variable_{i}": np.asarray(v) for i, v in enumerate(variables)
+            f"variable_{i}": _stored(v) for i, v in enumerate(variables)
         }
         arrays["state"] = np.array(json.dumps(state))
-        arrays |= {f"best_{i}": weight for i, weight in enumerate(weights)}
-        for i, part in enumerate(metrics):
-            arrays[f"metric_{i}"] = part.numpy()
+        arrays |= {f"best_{i}": _stored(w) for i, w in enumerate(weights)}
+        arrays |= {f"metric_{i}": _stored(m) for i, m in enumerate(metrics)}
         aside = self.path.with_suffix(".tmp.npz")
         with open(aside, "wb") as file:
             np.savez(file, **arrays)
@@ -284,6 +283,12 @@ def _comparable(identity: Any) -> Any:
     if not isinstance(identity, dict) or "recipe" not in identity:
         return identity
     return {**identity, "recipe": {**DEFAULTS, **identity["recipe"]}}
+
+
+def _stored(values: Any) -> np.ndarray:
+    """As NumPy can store it: bfloat16, which it hasn't, as float32, exactly."""
+    array = np.asarray(values)
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def _parts(model: keras.Model) -> list[tf.Variable]:

@@ -792,6 +792,41 @@ def test_a_model_of_ours_in_another_is_to_be_adapted_itself():
 # --- Errors ------------------------------------------------------------------
 
 
+def test_an_adapted_model_can_be_adapted_again():
+    """Its layers are called with `domain=` by name, as ours may be."""
+    x = keras.Input((3,), name="x")
+    hidden = keras.layers.Dense(4, name="hidden")(x)
+    out = keras.layers.Dense(2, name="out")(hidden)
+    first = adapt(keras.Model(x, out), ["a", "b"], rank=1)
+    second = adapt(first, None, target="out", rank=1)
+    assert domain_names(second) == ("a", "b")
+    assert isinstance(second.get_layer("out"), MLoRADense)
+    inputs = {"x": np.ones((2, 3)), "domain": np.array([0, 1])}
+    np.testing.assert_array_equal(second(inputs), first(inputs))
+
+
+def test_a_layers_arguments_may_have_any_names():
+    """Among them those that are called by its place in our own code."""
+
+    @keras.saving.register_keras_serializable("tests")
+    class Named(keras.layers.Layer):
+        def call(self, inputs, layer, domain, name):
+            return inputs + layer + domain + name
+
+    x = keras.Input((3,), name="x")
+    hidden = keras.layers.Dense(3, name="hidden")(x)
+    summed = Named()(hidden, layer=x, domain=hidden, name=x)
+    model = keras.Model(x, keras.layers.Dense(1, name="out")(summed))
+    adapted = adapt(model, ["a", "b"], rank=1)
+    rows = np.arange(6.0).reshape(2, 3)
+    inputs = {"x": rows, "domain": np.array([0, 1])}
+    np.testing.assert_array_equal(adapted(inputs), model(rows))
+    for name in ("a", "b"):
+        np.testing.assert_allclose(
+            merge_domain(adapted, name)({"x": rows}), model(rows), rtol=1e-6
+        )
+
+
 def test_domains_twice_are_refused():
     with pytest.raises(ValueError, match=r"already, \('fr', 'it'.*None"):
         adapt(goldens.ModelGolden("mlp", "shared").make(), DOMAINS)

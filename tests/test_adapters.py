@@ -164,6 +164,36 @@ def test_numbers_of_any_kind_come_back_to_the_bit(policy, tmp_path):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+def test_no_domain_to_load_is_refused(tmp_path):
+    model = model_of("mlora")
+    save_adapters(model, tmp_path / "all.npz")
+    for domains, said in (({}, "{}"), ([], r"\[\]")):
+        with pytest.raises(ValueError, match=f"Received: .*{said}"):
+            load_adapters(model, tmp_path / "all.npz", domains)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "none" / "all.npz"
+    with pytest.raises(FileNotFoundError, match=r"no such folder.*none/all"):
+        save_adapters(model_of("mlora"), path)
+
+
+def test_a_layer_for_other_domains_than_the_models_is_named(tmp_path):
+    """Room for later domains, say: who left it out would save a part."""
+    x, domain = keras.Input((4,)), keras.Input((), dtype="int32")
+    ids = DomainIds(["a", "b"])(domain)
+    hidden = MLoRADense(5, 2, rank=1, name="fits")(x, ids)
+    out = MLoRADense(5, 8, rank=1, name="roomy")(hidden, ids)
+    model = keras.Model([x, domain], out)
+    said = "has 2 domains.*Received: 'roomy' with num_domains=8"
+    with pytest.raises(ValueError, match=said):
+        save_adapters(model, tmp_path / "all.npz")
+    with pytest.raises(ValueError, match=said):
+        train_only(model, "b")
+    with pytest.raises(ValueError, match=said):
+        add_domain(model, "c")
+
+
 def test_a_model_from_a_file_has_the_same_backbone(tmp_path):
     model = model_of("star")
     model.save(tmp_path / "model.keras")

@@ -6,7 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlora_tf import data
+from mlora_tf.data import ClickLog
 from mlora_tf.data import DataError
+from mlora_tf.data import Split
+from mlora_tf.data import load
 from mlora_tf.schema import DenseFeature
 from mlora_tf.schema import Schema
 from mlora_tf.schema import SchemaError
@@ -222,6 +225,37 @@ def test_a_column_that_is_there_twice_is_a_data_error(folder):
     pq.write_table(table, folder / "valid.parquet")
     with pytest.raises(DataError, match=r"valid\.parquet"):
         data.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("item", np.array([1, 2**32 + 1])),
+        ("domain", np.array([0, -(2**40)])),
+        ("item", np.array([0.5, 1.0])),
+        ("item", np.array([np.nan, 1.0])),
+        ("item", np.array(["a", "b"])),
+        ("price", np.array(["1.5", "much"])),
+        ("item", np.array([None, 1], object)),
+    ],
+)
+def test_a_column_by_hand_that_is_of_another_type_is_named(name, column):
+    """Cut to 32 bits, 2**32 + 1 would be the id 1."""
+    schema = Schema(
+        (SparseFeature("item", ("a",)), DenseFeature("price")), "d", ("x", "y")
+    )
+    inputs = {"item": np.array([0, 1]), "price": np.array([0.5, 1.5])}
+    inputs = {**inputs, "domain": np.array([0, 1]), name: column}
+    rows = Split(inputs, np.zeros(2, np.float32))
+    kind = "float32" if name == "price" else "int32"
+    with pytest.raises(DataError, match=f"column '{name}' must be of {kind}"):
+        ClickLog(schema, "by hand", rows, rows, rows)
+
+
+def test_rows_of_the_right_types_are_not_copied(folder):
+    log = load(folder)
+    again = ClickLog(log.schema, "same", log.train, log.valid, log.test)
+    assert again.train is log.train
 
 
 def test_taken_rows_come_in_their_order(folder):

@@ -628,6 +628,24 @@ def test_the_domain_is_carried_beside_the_prediction():
     assert {id(v) for v in both.weights} == {id(v) for v in model.weights}
 
 
+def test_beside_a_prediction_of_half_precision_the_domain_is_whole():
+    """Half precision would make 2,049 of domain 2,050."""
+    names = tuple(map(str, range(3000)))
+    schema = Schema((SparseFeature("item", ("a",)),), "domain", names)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build_model(schema, "mlp", "shared", hidden_units=(4,))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    inputs = {"item": np.array([1, 0]), "domain": np.array([2049, 2051])}
+    outputs = with_domain_output(model)(inputs)
+    assert outputs["ctr_domain"].dtype == "float32"
+    np.testing.assert_array_equal(outputs["ctr_domain"][:, 1], [2049, 2051])
+    np.testing.assert_array_equal(
+        outputs["ctr_domain"][:, :1], ctr(model, inputs).astype("float32")
+    )
+
+
 @pytest.mark.parametrize("schema", [{"user": 50}, None, "schema.json"])
 def test_a_schema_is_a_schema(schema):
     with pytest.raises(ValueError, match=r"schema must be a Schema.*Received"):

@@ -22,6 +22,9 @@ from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import evaluate_split
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
+from mlora_tf.schema import DenseFeature
+from mlora_tf.schema import Schema
+from mlora_tf.schema import SparseFeature
 from mlora_tf.towers import EXTENDS_SHARED
 from mlora_tf.towers import TOWERS
 from mlora_tf.towers import Tower
@@ -526,6 +529,51 @@ def test_a_finished_phase_is_not_trained_again(log, tmp_path):
     assert (again.best, again.best_epoch) == (first.best, first.best_epoch)
     for path, value in weights(first.model).items():
         np.testing.assert_array_equal(weights(again.model)[path], value)
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16", "float16"])
+def test_a_phase_of_any_precision_is_not_trained_again(log, tmp_path, policy):
+    """NumPy has no bfloat16 to store; Keras adds no penalties of it."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        (first,) = train(log, tmp_path, max_epochs=1, embedding_l2=0.0)
+        (again,) = train(log, tmp_path, max_epochs=1, embedding_l2=0.0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert again.history == first.history
+    for path, value in weights(first.model).items():
+        np.testing.assert_array_equal(weights(again.model)[path], value)
+
+
+def test_rows_made_by_hand_may_have_numpys_own_types(tmp_path):
+    """Which have 64 bits: the same rows as of 32 train the same model."""
+    schema = Schema(
+        (SparseFeature("item", ("a", "b")), DenseFeature("price")),
+        "domain",
+        ("x", "y"),
+    )
+    own = {"item": np.arange(40) % 3, "domain": np.arange(40) % 2}
+    own["price"] = np.arange(40)
+    label = (np.arange(40) % 4 == 0).astype(np.float64)
+
+    def trained(folder, inputs):
+        rows = data.Split(inputs, label)
+        by_hand = data.ClickLog(schema, "by hand", rows, rows, rows)
+        (phase,) = train(by_hand, tmp_path / folder, batch_size=8)
+        assert by_hand.train.inputs["item"].dtype == np.int32
+        assert by_hand.train.inputs["price"].dtype == np.float32
+        return phase
+
+    narrow = {name: column.astype("uint8") for name, column in own.items()}
+    same = {name: column.astype("int32") for name, column in own.items()}
+    same["price"] = own["price"].astype("float32")
+    first, *others = (
+        trained(str(place), inputs)
+        for place, inputs in enumerate((same, own, narrow))
+    )
+    for other in others:
+        for path, value in weights(first.model).items():
+            np.testing.assert_array_equal(weights(other.model)[path], value)
 
 
 def saved_before(monkeypatch, log, folder, field):

@@ -5,7 +5,7 @@ r"""How long an epoch of training and its exact evaluation take, in `fit`.
 Trains MLP with the shared and the mlora tower, with dropout 0 and .5, for a
 few epochs each with all callbacks on, and writes the medians to
 `experiments/results/epoch.json`. It takes about two minutes on two cores. The
-original TF 1.12 code takes 7.3 to 8.8 s of training (75,000 to 82,000 rows/s)
+original TF 1.12 code takes 7.3 to 8.8 s of training (68,000 to 82,000 rows/s)
 for an epoch of MovieLens-1M, at dropout .5, and about 4 s for two evaluations.
 """
 

@@ -12,7 +12,9 @@ from mlora_tf.layers.arguments import check_integer
 class CheckedIds(keras.layers.Layer):
     """Raises where an id is out of range, and passes the others through.
 
-    Without it a table takes -1 for its last row, and says nothing.
+    Without it a table takes -1 for its last row, and says nothing. A whole
+    model makes its inputs `int32` before any layer sees them: there a larger
+    integer, a 64-bit hash, say, has wrapped to another one already.
 
     Args:
         num_ids: How many ids there are.

@@ -107,8 +107,11 @@ def _moved(rows: Tensor, parts: _Parts, back: bool = False) -> Tensor:
     import tensorflow as tf
 
     def move() -> Tensor:
-        places = tf.math.invert_permutation(parts.order)
-        there, here = (places, parts.order) if back else (parts.order, places)
+        # The branch's own: of a tensor from without TensorFlow's gradient of
+        # a branch in a function doesn't know where it stands.
+        order = tf.identity(parts.order)
+        places = tf.math.invert_permutation(order)
+        there, here = (places, order) if back else (order, places)
 
         # The gradient of a gather adds up rows one by one; here none meet.
         @tf.custom_gradient

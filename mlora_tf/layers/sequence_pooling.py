@@ -63,11 +63,13 @@ class SequencePooling(keras.layers.Layer):
             # Under torch Keras's max of no row has a last axis of 1.
             batch, _, dim = ops.shape(keys)
             return ops.broadcast_to(pooled, (batch, dim))
-        total = ops.sum(ops.where(mask, keys, 0.0), axis=1)
-        if self.mode == "sum":
-            return total
-        count = ops.sum(ops.cast(mask, total.dtype), axis=1)
-        return total / ops.maximum(count, 1.0)
+        # Half precision can't count to 5,000, nor add that many numbers up.
+        dtype = keras.backend.result_type(keys.dtype, "float32")
+        total = ops.sum(ops.where(mask, ops.cast(keys, dtype), 0.0), axis=1)
+        if self.mode == "mean":
+            count = ops.sum(ops.cast(mask, dtype), axis=1)
+            total = total / ops.maximum(count, 1.0)
+        return ops.cast(total, keys.dtype)
 
     def compute_mask(self, keys: Any, mask: Any = None) -> None:
         """None: there is no sequence any more."""

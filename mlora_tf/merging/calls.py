@@ -34,7 +34,7 @@ class Calls:
     def __init__(self, made: MadeLayers) -> None:
         self._made = made
 
-    def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
         """What a call returns: a value, or a structure of them."""
         if is_graph(layer):
             inputs, kwargs = model_arguments(args, kwargs)

@@ -1,5 +1,6 @@
 """The layers of a merged model, each made once and under a name of its own."""
 
+import functools
 import math
 from typing import Any
 
@@ -41,7 +42,7 @@ class MadeLayers:
         self._names.add(name)
         return name
 
-    def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
         """What a layer, an operation or a nested model returns."""
         if id(layer) not in self._made:
             # The layer as well: while it is there its id is its own.
@@ -60,9 +61,7 @@ class MadeLayers:
             return self._embedding(layer, layer.embeddings, name)
         if isinstance(layer, PretrainedEmbedding):
             return self._embedding(layer, layer.vectors, name)
-        return lambda *args, **kwargs: self._copies.call(
-            layer, *args, name=name, **kwargs
-        )
+        return functools.partial(self._copies.call_as, layer, name)
 
     def _embedding(
         self, layer: Any, table: keras.Variable, name: str

@@ -79,6 +79,21 @@ class Adam(keras.optimizers.Adam):
             grad=tf.cast(gradient, dtype),
         )
 
+    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
+        if not (self.clipnorm or self.clipvalue or self.global_clipnorm):
+            return grads
+        # A row that is looked up twice counts once, with its whole gradient.
+        # Its values alone are clipped: their norm is the dense gradient's,
+        # and Keras's own clipping makes some sparse gradients dense.
+        summed = [sum_repeated(g) if is_sparse(g) else g for g in grads]
+        clipped = super()._clip_gradients(
+            [g.values if is_sparse(g) else g for g in summed]
+        )
+        return [
+            sparse(values, g.indices, g.dense_shape) if is_sparse(g) else values
+            for values, g in zip(clipped, summed, strict=True)
+        ]
+
     def _has_kernel(self, variable: Any) -> bool:
         return (
             keras.backend.backend() == "tensorflow"
@@ -104,3 +119,19 @@ def _dense(gradient: Tensor) -> Tensor:
     import tensorflow as tf
 
     return tf.convert_to_tensor(gradient)
+
+
+def sparse(values: Tensor, rows: Tensor, shape: Any = None) -> Tensor:
+    """A gradient of these rows, or values to assign to them."""
+    import tensorflow as tf
+
+    return tf.IndexedSlices(values, rows, shape)
+
+
+def sum_repeated(gradient: Tensor) -> Tensor:
+    """A sparse gradient with each row once, and the sum of its values."""
+    import tensorflow as tf
+
+    rows, place = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)

@@ -7,6 +7,8 @@ from keras import ops
 
 from mlora_tf.optimizers.adam import Adam
 from mlora_tf.optimizers.adam import is_sparse
+from mlora_tf.optimizers.adam import sparse
+from mlora_tf.optimizers.adam import sum_repeated
 
 Tensor = Any
 
@@ -149,7 +151,7 @@ class LazyAdam(Adam):
         with tf.control_dependencies(before):
             super().update_step(gradient, variable, learning_rate)
         for one, values in zip(state, before, strict=True):
-            self.assign(one, _sparse(values, rows))
+            self.assign(one, sparse(values, rows))
 
     def _update_part(
         self,
@@ -188,23 +190,6 @@ class LazyAdam(Adam):
         for target, values in updates:
             self.assign(target, part.update(target, values))
 
-    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
-        if not (self.clipnorm or self.clipvalue or self.global_clipnorm):
-            return grads
-        # A row that is looked up twice counts once, with its whole gradient.
-        # Its values alone are clipped: their norm is the dense gradient's,
-        # and Keras's own clipping makes some sparse gradients dense.
-        summed = [_sum_repeated(g) if is_sparse(g) else g for g in grads]
-        clipped = super()._clip_gradients(
-            [g.values if is_sparse(g) else g for g in summed]
-        )
-        return [
-            _sparse(values, g.indices, g.dense_shape)
-            if is_sparse(g)
-            else values
-            for values, g in zip(clipped, summed, strict=True)
-        ]
-
 
 class _Part:
     """The part of a variable that a gradient moves.
@@ -222,7 +207,7 @@ class _Part:
     def __init__(self, gradient: Tensor, dtype: Any, per_domain: bool) -> None:
         self._rows = self.moved = None
         if is_sparse(gradient):
-            gradient = _sum_repeated(gradient)
+            gradient = sum_repeated(gradient)
             gradient, self._rows = gradient.values, gradient.indices
         self.gradient = ops.cast(gradient, dtype)
         if per_domain:
@@ -244,7 +229,7 @@ class _Part:
             values = ops.where(self.moved, values, self.read(variable))
         if self._rows is None:
             return values
-        return _sparse(values, self._rows)
+        return sparse(values, self._rows)
 
 
 def _rows_of(variable: Any, rows: Tensor) -> Tensor:
@@ -254,18 +239,3 @@ def _rows_of(variable: Any, rows: Tensor) -> Tensor:
     if isinstance(variable, keras.Variable):
         variable = variable.value
     return tf.gather(variable, rows)
-
-
-def _sparse(values: Tensor, rows: Tensor, shape: Any = None) -> Tensor:
-    import tensorflow as tf
-
-    return tf.IndexedSlices(values, rows, shape)
-
-
-def _sum_repeated(gradient: Tensor) -> Tensor:
-    """A sparse gradient with each row once, and the sum of its values."""
-    import tensorflow as tf
-
-    rows, place = tf.unique(gradient.indices)
-    values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
-    return tf.IndexedSlices(values, rows, gradient.dense_shape)

@@ -397,6 +397,33 @@ def test_without_a_shared_model_no_adapter_is_disabled(name, models):
 
 
 @every_tower
+def test_a_forward_pass_in_a_graph_has_the_eager_ones_gradients(name):
+    """In a loop of one's own: a function within a tape, or within another."""
+    model, inputs = goldens.MODELS[name].make(), goldens.rows_of()
+    variables = [one.value for one in model.trainable_variables]
+    tensors = {key: tf.constant(column) for key, column in inputs.items()}
+    forward = tf.function(lambda batch: model(batch, training=True)["ctr"])
+
+    def gradients(call):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(call(tensors)))
+        return tape.gradient(loss, variables)
+
+    def dense(gradient):
+        return None if gradient is None else tf.convert_to_tensor(gradient)
+
+    expected = gradients(lambda batch: model(batch, training=True)["ctr"])
+    for found in (
+        gradients(forward),
+        tf.function(lambda: gradients(forward))(),
+    ):
+        for one, other in zip(found, expected, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None:
+                close(dense(one), dense(other))
+
+
+@every_tower
 @pytest.mark.parametrize("wrong", [-1, goldens.NUM_DOMAINS])
 def test_a_bad_domain_raises_eagerly_and_in_a_graph(name, wrong, models):
     inputs = goldens.rows_of()

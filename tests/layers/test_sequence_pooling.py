@@ -105,6 +105,14 @@ def test_half_precision_stays_finite(mode):
     )
 
 
+def test_half_precision_averages_what_it_cannot_count():
+    keys, mask = np.full((1, 5000, 2), 0.5), np.ones((1, 5000), bool)
+    mean = SequencePooling("mean", dtype="mixed_float16")(keys, mask)
+    np.testing.assert_array_equal(mean, np.full((1, 2), 0.5, "float16"))
+    total = SequencePooling("sum", dtype="mixed_float16")(keys, mask)
+    np.testing.assert_array_equal(total, np.full((1, 2), 2500, "float16"))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mask_may_be_given_by_name(mode):
     layer, keys = SequencePooling(mode), sequences()
