@@ -237,16 +237,6 @@ def rival_of(one: Result, others: Sequence[Result]) -> Result | None:
     return None
 
 
-def rounded_differently(found: Sequence[Result]) -> list[Result]:
-    """Those from machines whose arithmetic isn't their rival's."""
-    pairs = [(one, rival_of(one, found)) for one in found]
-    return [
-        one
-        for one, rival in pairs
-        if rival and len(one.arithmetic | rival.arithmetic) > 1
-    ]
-
-
 def _seeds(log: RunLog, arm: Arm) -> int:
     """How many seeds of an arm, counted from 0, are in the log."""
     return next(

@@ -21,7 +21,9 @@ from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import results
 from experiments.study.arm import rival_of
-from experiments.study.arm import rounded_differently
+from experiments.study.comparisons import comparable
+from experiments.study.comparisons import rounding_note
+from experiments.study.comparisons import run_keys
 from experiments.study.data_set import DataSet
 from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
@@ -150,7 +152,11 @@ class Study:
             jobs=values.jobs,
             console=console,
         )
-        self.write(log, values.preset, self._given(values))
+        if self.write(log, values.preset, self._given(values)) is None:
+            console.print(
+                f"No table is written: none of its rows compare, or all are of "
+                f"the same runs as with --preset={self.presets[0]}."
+            )
 
     def write(
         self, log: RunLog, preset: str, command: str | None = None
@@ -172,7 +178,7 @@ class Study:
         name = self.name
         if preset != self.presets[0]:
             name = f"{self.name}_{preset}"
-            if _runs(found) == _runs(self._found(log, self.presets[0])):
+            if run_keys(found) == run_keys(self._found(log, self.presets[0])):
                 return None
         path = log.path.parent / f"{name}.json"
         source = f"Written by `{command}`."
@@ -199,7 +205,7 @@ class Study:
         runs.write(
             path.with_suffix(".md"),
             f"# {self.title}\n\n{self.explanation}\n\n{READING} Preset "
-            f"`{preset}`. {source}{_rounding(found)}\n\n"
+            f"`{preset}`. {source}{rounding_note(found)}\n\n"
             f"{self.table(found)}\n",
         )
         picture = None
@@ -287,31 +293,3 @@ def named(arms: Sequence[Arm], models: Sequence[str]) -> list[Arm]:
             f"Received: {','.join(models)}"
         )
     return [arm for arm in arms if arm.group in models or arm.name in models]
-
-
-def _rounding(found: Sequence[Result]) -> str:
-    """Which gains have the machines' rounding in them, if any."""
-    apart = [
-        f"{one.arm.data.name} {one.arm.group} {one.arm.name}"
-        for one in rounded_differently(found)
-    ]
-    if not apart:
-        return ""
-    return (
-        " Not all runs of these and of what they are held against are from "
-        "machines with the same arithmetic, so that a part of the gain is "
-        f"rounding's, which is like another seed's: {'; '.join(apart)}."
-    )
-
-
-def _runs(found: Sequence[Result]) -> set[str]:
-    return {key for one in found for key in one.keys}
-
-
-def comparable(found: Sequence[Result]) -> list[Result]:
-    """The results that have a rival, or are one; all, if none ever has."""
-    if not any(one.arm.rival for one in found):
-        return list(found)
-    pairs = [(one, rival_of(one, found)) for one in found]
-    rivals = [rival for _, rival in pairs if rival is not None]
-    return [one for one, rival in pairs if rival is not None or one in rivals]

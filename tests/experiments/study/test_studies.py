@@ -147,6 +147,18 @@ def test_a_second_time_nothing_is_trained(trained, prepared, monkeypatch):
     assert (trained / "results" / "runs.jsonl").read_bytes() == before
 
 
+def test_a_command_without_a_table_says_so(trained, prepared, capsys):
+    """Nothing is searched here: "tuned" has the runs of "paper"."""
+    study = dataclasses.replace(SMALL_STUDY, presets=("paper", "tuned"))
+    given = flags_for(prepared, trained, "--seeds=2", "--preset=tuned")
+    with own_flags.given(study.define_flags, *given):
+        study.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No table is written" in said
+    assert "the same runs as with --preset=paper." in said
+    assert not list((trained / "results").glob("small_tuned*"))
+
+
 def test_more_runs_than_a_process_has_go_on(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "RUNS_PER_PROCESS", 2)
     # Five runs: two processes' and one more's.
