@@ -124,9 +124,11 @@ def _from_config(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
             config = {**config, "name": name}
         copy = type(layer).from_config(config)
     except (NotImplementedError, TypeError, ValueError) as error:
+        # Keras's messages may have several lines.
+        reason = " ".join(str(error).split())
         raise ValueError(
             f"the layer {layer.name!r} can't be copied: it can't be made from "
-            f"its get_config(), {error}. Received: {type(layer).__name__}"
+            f"its get_config() ({reason}). Received: {type(layer).__name__}"
         ) from error
     copy.name = name
     return copy

@@ -160,7 +160,8 @@ def with_domain_output(model: keras.Model) -> keras.Model:
     # Half precision has no room for domains.
     dtype = keras.backend.result_type(ctr.dtype, "float32")
     domain = ops.expand_dims(ops.cast(model.input[DOMAIN], dtype), 1)
-    both = ops.concatenate([ops.cast(ctr, dtype), domain], axis=1)
+    whole = ctr if ctr.dtype == dtype else ops.cast(ctr, dtype)
+    both = ops.concatenate([whole, domain], axis=1)
     return keras.Model(model.input, {**model.output, "ctr_domain": both})
 
 
