@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.benchmarks import harness
 from experiments.benchmarks import routing
+from experiments.benchmarks import tuner
 from mlora_tf.layers import domain_ops
 
 FORMS = (
@@ -52,3 +53,23 @@ def test_routing_leaves_out_a_form_that_is_never_taken(monkeypatch):
     row = routing.time_forms(domains=5, rank=2)
     assert row["parted"] is row["merged"] is row["padded"] is None
     assert list(row)[3:] == list(FORMS)
+
+
+def test_an_epoch_is_timed_with_the_tuner_and_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(tuner, "STEPS", (2, 32))
+    monkeypatch.setattr(tuner, "EPOCHS", 3)
+    monkeypatch.setattr(tuner, "ROUNDS", 1)
+    tuner.main()
+    result = json.loads((tmp_path / "tuner.json").read_text())
+    assert [row["steps"] for row in result["rows"]] == [2, 32]
+    assert all(min(row.values()) > 0 for row in result["rows"])
+
+
+def test_an_epochs_seconds_have_what_lies_between_epochs():
+    starts = tuner.EpochStarts()
+    for epoch in range(3):
+        starts.on_epoch_begin(epoch)
+    starts.on_train_end()
+    assert len(starts.times) == 4
+    assert starts.times == sorted(starts.times)
