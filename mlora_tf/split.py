@@ -150,7 +150,8 @@ def _as_type(name: str, column: np.ndarray, dtype: str) -> np.ndarray:
         if dtype == "float32" or np.array_equal(changed, column):
             return changed
         wrong = column[changed != column]
+    hint = "numbers" if dtype == "float32" else "ids that a vocabulary gives"
     raise DataError(
-        f"the column {name!r} must be of {dtype}: ids are what a vocabulary "
-        f"makes of values. Received: {column.dtype}, {wrong[:1].tolist()}"
+        f"the column {name!r} must be of {dtype}, {hint}. Received: "
+        f"{column.dtype}, {wrong[:1].tolist()}"
     )

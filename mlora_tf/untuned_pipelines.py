@@ -3,8 +3,8 @@
 The tuner's thread looks at a pipeline 10 ms after its start, 20 ms after that,
 then 40 ms and so on up to a minute, and in TensorFlow 2.21 whoever drops an
 iterator waits for its next look. Keras's `fit` drops one an epoch, which takes
-as long again at worst. In the pipelines of this package there
-is nothing to tune: `prefetch` sets its own buffer.
+as long again at worst. In the pipelines of this package there is nothing to
+tune: `prefetch` sets its own buffer.
 """
 
 import contextlib

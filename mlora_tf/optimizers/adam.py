@@ -23,7 +23,7 @@ class Adam(keras.optimizers.Adam):
     A sparse gradient, as that of a table, is made dense first: a row's
     gradient is the sum over its look-ups, as it is in TensorFlow 1's Adam and
     under every other backend. Keras 3.15 squares each look-up by itself under
-    TensorFlow.
+    TensorFlow. `clipnorm`, `clipvalue` and `global_clipnorm` clip that sum.
 
     Args:
         learning_rate: A number, a schedule, or a callable.
