@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mlora_tf import TOWERS
 from mlora_tf import build_model
 from mlora_tf import golden_request
 from mlora_tf import serving
@@ -510,6 +511,29 @@ def test_a_model_in_training_on_replicas_is_exported(tmp_path, two_replicas):
     path = serving.export(model, goldens.SCHEMA, tmp_path, domains=["it"])
     found = ask(tf.saved_model.load(str(path)), "serving_default", inputs)
     np.testing.assert_allclose(found, predicted(model, inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_an_export_has_the_models_gradients(tower, tmp_path):
+    """As whoever explains a prediction takes them, of what others trained."""
+    schema = Schema((DenseFeature("price"),), "country", DOMAINS)
+    model = build_model(schema, "mlp", tower, hidden_units=[8])
+    goldens.randomize(model)
+    rows = golden_request.draw(schema, 8)
+    model.export(tmp_path, verbose=False)
+    served = tf.saved_model.load(str(tmp_path))
+
+    def gradients(call):
+        tensors = {name: tf.constant(column) for name, column in rows.items()}
+        with tf.GradientTape() as tape:
+            tape.watch(tensors["price"])
+            predicted = call(tensors)["ctr"]
+        return tape.gradient(predicted, tensors["price"]).numpy()
+
+    expected = gradients(model)
+    assert np.count_nonzero(expected) == 8
+    found = gradients(served.serve)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_model_of_half_precision_is_exported_as_it_computes(tmp_path):

@@ -107,17 +107,10 @@ def _moved(rows: Tensor, parts: _Parts, back: bool = False) -> Tensor:
     import tensorflow as tf
 
     def move() -> Tensor:
-        # The branch's own: of a tensor from without TensorFlow's gradient of
-        # a branch in a function doesn't know where it stands.
-        order = tf.identity(parts.order)
-        places = tf.math.invert_permutation(order)
-        there, here = (places, order) if back else (order, places)
-
-        # The gradient of a gather adds up rows one by one; here none meet.
-        @tf.custom_gradient
-        def gather(rows: Tensor) -> Any:
-            return tf.gather(rows, there), lambda up: tf.gather(up, here)
-
-        return gather(rows)
+        order = parts.order
+        places = order if back else tf.math.invert_permutation(order)
+        # Not a gather: its gradient adds rows up one by one, and a gradient
+        # of one's own doesn't survive an export. This one's is a gather.
+        return tf.dynamic_stitch([places], [rows])
 
     return tf.cond(parts.is_sorted, lambda: rows, move)
