@@ -522,18 +522,17 @@ def test_gains_over_other_machines_arithmetic_are_named(
         assert sentence == f"{prepared.name} {arms[2].group} {name}"
 
 
+def train_quietly(log, arm, folder):
+    console = trainer.Console(quiet=True)
+    trainer.train(log, arm.runs(0), folder, jobs=1, console=console)
+
+
 def test_what_cannot_be_written_is_told_before_a_run(prepared, tmp_path):
     (tmp_path / "file").touch()
     log = RunLog(tmp_path / "file" / "runs.jsonl")
     (arm, *_) = small_arms(prepared, "tuned")
     with pytest.raises(runs.RunError, match=r"can't be written \(.*\): name"):
-        trainer.train(
-            log,
-            arm.runs(0),
-            tmp_path / "runs",
-            jobs=1,
-            console=trainer.Console(quiet=True),
-        )
+        train_quietly(log, arm, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -570,13 +569,7 @@ def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
     with pytest.raises(
         runs.RunError, match=r"some-clicks mlp/shared .*: .* has changed"
     ):
-        trainer.train(
-            log,
-            arm.runs(0),
-            tmp_path / "runs",
-            jobs=1,
-            console=trainer.Console(quiet=True),
-        )
+        train_quietly(log, arm, tmp_path / "runs")
     assert not log.rows
 
 
