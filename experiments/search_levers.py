@@ -65,6 +65,8 @@ LEVERS: dict[str, tuple[Lever, ...]] = {
         option("lora_dropout", None, 0.2, 0.5),
         option("adapted_layers", None, [0], [2]),
         Lever("rank_power", (0.0, 0.5, 1.0)),
+        option("lora_alpha", None, 4.0, 64.0),
+        Lever("lora_bias", (True, False)),
     ),
     "star": SHARED_LEVERS,
 }

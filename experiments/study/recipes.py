@@ -162,6 +162,6 @@ def _adapters(data: DataSet, deep: Recipe) -> dict[str, Any]:
         options["adapted_layers"] = [
             layer + more for layer in options["adapted_layers"]
         ]
-    fields = ("temperature", "rank_power")
+    fields = ("temperature", "rank_power", "lora_bias")
     chosen = {field: found[field] for field in fields if field in found}
     return {**chosen, "tower_options": {**deep.tower_options, **options}}

@@ -183,11 +183,12 @@ def test_all_that_was_tried_is_written_down(searched, tmp_path):
         for line in (tmp_path / "search.md").read_text().splitlines()
         if line.startswith("| some ")
     ]
-    assert len(lines) == 10 + 10 + 3 * 5
+    assert len(lines) == 10 + 10 + 3 * 6 + 2
     assert "| some | shared | embedding_l2 | 0.0001 | 30.00 |  |" not in lines
     assert any("| lora_regularizer | 0.001 |" in line for line in lines)
     assert any("| adapted_layers | [2] |" in line for line in lines)
-    assert sum(line.endswith("| yes |") for line in lines) == 2 + 7
+    assert any("| lora_bias | False |" in line for line in lines)
+    assert sum(line.endswith("| yes |") for line in lines) == 2 + 9
 
 
 def test_another_search_adds_to_what_is_there(searched):

@@ -616,6 +616,7 @@ def test_stars_study_has_the_adapters_that_were_chosen(prepared, search_chose):
         "mlora": {
             "embedding_l2": 0.5,
             "temperature": 4,
+            "lora_bias": False,
             "tower_options": options,
         },
     }
@@ -627,6 +628,8 @@ def test_stars_study_has_the_adapters_that_were_chosen(prepared, search_chose):
     assert {one.batch_size for one in by_name.values()} == {2000}
     mlora = by_name["MLoRA"]
     assert mlora.temperature == 4
+    assert not mlora.lora_bias
+    assert by_name["STAR"].lora_bias
     # Of three layers the first and the last; of six the same from the last.
     assert len(mlora.hidden_units) == 6
     assert mlora.tower_options == {**options, "adapted_layers": [3, 5]}
