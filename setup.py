@@ -15,6 +15,7 @@ EXPERIMENTS = [
     "absl-py>=2.1",
     "matplotlib>=3.8",
     "pandas>=2.2",
+    "markdown-it-py>=3",
     "rich>=13",
     "scikit-learn>=1.4",
     "scipy>=1.11",

@@ -4,10 +4,10 @@ r"""Every table and figure again, from the runs that are there, and one page.
 
 Reads `runs.jsonl` and `new_domain.jsonl` in `experiments/results` and trains
 nothing. Rewrites the Markdown, JSON and PNG of every study that has a
-comparison to show, each row with all of its seeds, and `report.html`: the rows
-of all of them, sortable, with a filter by data set, model and arm, and the
-figures, in one file that needs no network. Takes seconds. What a table lacks is
-trained by its own command.
+comparison to show, each row with all of its seeds, and `report.html`: these
+tables and those that other commands write there, sortable, with a filter by
+data set, model, tower and arm, and the figures, in one file that needs no
+network. Takes seconds. What a table lacks is trained by its own command.
 """
 
 import pathlib
@@ -53,6 +53,15 @@ STUDIES: tuple[Study, ...] = (
     lazy_adam.STUDY,
 )
 
+OTHERS = (
+    *("table1", "mlora_parameters", "search"),
+    *("speed", "step_profile", "serving"),
+)
+"""Tables that other commands write."""
+
+FIGURES = {"speed": "growth"}
+"""By table, its figure, where that has another name."""
+
 
 def define_flags() -> None:
     """Defines the flags."""
@@ -83,9 +92,19 @@ def main() -> None:
         for preset in study.presets
     ]
     written.append(mlora_new_domain.write(output / "new_domain.jsonl"))
-    sections = [section for section in written if section is not None]
+    others = (output / f"{name}.md" for name in OTHERS)
+    sections = [
+        _section(path)
+        for path in (*filter(None, written), *others)
+        if path.is_file()
+    ]
     runs.write(output / "report.html", page.html(sections))
     print(f"{output / 'report.html'}: {len(sections)} tables")
+
+
+def _section(path: pathlib.Path) -> page.Section:
+    figure = FIGURES.get(path.stem, path.stem)
+    return page.Section.read(path, path.with_name(f"{figure}.png"))
 
 
 if __name__ == "__main__":

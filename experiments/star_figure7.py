@@ -32,7 +32,7 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
 
 def table(found: Sequence[Result]) -> str:
     """How far from 1 the domains are on average, then each domain's PCOC."""
-    lines = [row("data", "model", "mean of PCOC's distance to 1"), "|---" * 3]
+    lines = [row("data", "arm", "mean of PCOC's distance to 1"), "|---" * 3]
     lines[1] += "|"
     for one in found:
         domains = range(len(one.arm.data.domains))

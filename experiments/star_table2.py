@@ -51,7 +51,7 @@ def table(found: Sequence[Result]) -> str:
     """Overall, then domain by domain."""
     return (
         arm_table(found, METRICS)
-        + "\n\nAUC of each domain. "
+        + "\n\nDomain by domain:\n\n"
         + domain_table(found)
     )
 

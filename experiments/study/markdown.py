@@ -13,6 +13,7 @@ HEADINGS = {
     "macro_auc": "macro AUC",
     "auc": "AUC",
     "user_auc": "user-weighted AUC",
+    "pcoc": "PCOC",
 }
 """By metric, its column's heading."""
 
@@ -103,30 +104,25 @@ def domain_table(
     parts = []
     for data in dict.fromkeys(one.arm.data for one in found):
         lines = [
-            row("model", "arm", *data.domains),
-            "|---" * (2 + len(data.domains)) + "|",
+            row("data", "model", "arm", "", *data.domains),
+            "|---" * (4 + len(data.domains)) + "|",
         ]
         for one in found:
             if one.arm.data != data:
                 continue
+            place = data.name, one.arm.group, one.arm.name
             values = [one.domain(i, metric) for i in range(len(data.domains))]
-            lines.append(
-                row(
-                    one.arm.group,
-                    one.arm.name,
-                    *(Summary.of(some).text(digits=digits) for some in values),
-                )
-            )
+            cells = [Summary.of(some).text(digits=digits) for some in values]
+            lines.append(row(*place, HEADINGS[metric], *cells))
             rival = rival_of(one, found)
             if rival is None:
                 continue
             gains = [
                 one.domain_over(rival, i, metric) for i in range(len(values))
             ]
-            lines.append(
-                row("", "gain", *(_marked(some, digits) for some in gains))
-            )
-        parts.append(f"{data.name}:\n\n" + "\n".join(lines))
+            cells = [_marked(some, digits) for some in gains]
+            lines.append(row(*place, "gain", *cells))
+        parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 

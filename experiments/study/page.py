@@ -1,67 +1,74 @@
 """All tables and figures on one page that needs nothing else."""
 
 import base64
+import dataclasses
 import html as escaping
-import json
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-from typing import Any
 
-if TYPE_CHECKING:
-    from experiments.study.study import Section
+from markdown_it import MarkdownIt
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
-def html(sections: Sequence["Section"]) -> str:
-    """The page, from what was written.
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A file of tables, and its figure.
 
-    Rows go into it as JSON, which the page's script makes into tables;
-    figures as they are. It loads nothing from anywhere.
+    Attributes:
+        name: Of its file.
+        title: Its heading.
+        text: All below it, as Markdown.
+        picture: Its figure's file, if it has one.
     """
-    data = json.dumps([_section(one) for one in sections], ensure_ascii=True)
-    # Within a script no text may look like the end of it, or a comment.
-    data = data.replace("<", "\\u003c")
-    figures = "\n".join(
-        _figure(one) for one in sections if one.picture is not None
+
+    name: str
+    title: str
+    text: str
+    picture: pathlib.Path | None
+
+    @classmethod
+    def read(cls, path: pathlib.Path, picture: pathlib.Path) -> "Section":
+        """Reads a Markdown file whose first line is its heading.
+
+        Args:
+            path: The file.
+            picture: Its figure, which needn't be there.
+        """
+        heading, _, text = path.read_text("utf-8").partition("\n")
+        return cls(
+            *(path.stem, heading.removeprefix("# "), text),
+            picture if picture.is_file() else None,
+        )
+
+
+def html(sections: Sequence[Section]) -> str:
+    """The page: the files' tables, which its script sorts and filters.
+
+    It loads nothing from anywhere, and without the script all is there still.
+    """
+    links = "\n".join(
+        f'<li><a href="#{one.name}">{MARKDOWN.renderInline(one.title)}</a></li>'
+        for one in sections
     )
     return (
         TEMPLATE.read_text("utf-8")
-        .replace("<!--figures-->", figures)
-        .replace("/*sections*/", data)
+        .replace("<!--links-->", links)
+        .replace("<!--sections-->", "\n".join(map(_section, sections)))
     )
 
 
-def _section(section: "Section") -> dict[str, Any]:
-    return {
-        "name": section.name,
-        "title": section.title,
-        "explanation": section.explanation,
-        "preset": section.preset,
-        "command": section.command,
-        "of_domains": section.of_domains,
-        "rows": [_row(one) for one in section.rows],
-    }
-
-
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row shows; lists are one value for each seed."""
-    names = (
-        *("data", "group", "arm", "seeds", "wauc", "wauc_gain", "wauc_p"),
-        *("macro_auc", "macro_auc_gain", "macro_auc_p", "user_auc"),
-        *("logloss", "paper", "parameters", "domain_parameters", "seconds"),
-        *("new_auc", "recipe", "domains"),
-    )
-    return {name: row.get(name) for name in names}
-
-
-def _figure(section: "Section") -> str:
-    assert section.picture is not None
-    content = base64.b64encode(section.picture.read_bytes()).decode()
-    title = escaping.escape(f"{section.title} ({section.preset})")
+def _section(section: Section) -> str:
+    figure = ""
+    if section.picture is not None:
+        content = base64.b64encode(section.picture.read_bytes()).decode()
+        figure = (
+            f'<figure><img alt="{escaping.escape(section.title)}" '
+            f'src="data:image/png;base64,{content}"></figure>\n'
+        )
     return (
-        f'<figure data-section="{escaping.escape(section.name)}">'
-        f'<img alt="{title}" src="data:image/png;base64,{content}">'
-        f"<figcaption>{title}</figcaption></figure>"
+        f'<section id="{section.name}">\n'
+        f"<h2>{MARKDOWN.renderInline(section.title)}</h2>\n"
+        f"{MARKDOWN.render(section.text)}{figure}</section>"
     )

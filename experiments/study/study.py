@@ -42,31 +42,6 @@ READING = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Section:
-    """A table that was written, for a page of all.
-
-    Attributes:
-        name: Of its files.
-        title: Its heading.
-        explanation: What its rows are.
-        preset: Whose rows.
-        command: What trains and writes it.
-        rows: Its rows, as in its JSON.
-        picture: Its figure's file, if it has one.
-        of_domains: The metric that its rows have of each domain, if any.
-    """
-
-    name: str
-    title: str
-    explanation: str
-    preset: str
-    command: str
-    rows: list[dict[str, Any]]
-    picture: pathlib.Path | None
-    of_domains: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Study:
     """A table or figure.
 
@@ -76,7 +51,7 @@ class Study:
         explanation: What its rows are, in a paragraph of Markdown.
         arms: Makes its rows for a data set and a preset.
         table: Makes its Markdown from the results.
-        of_domains: The metric of each domain that the table has, if any.
+        of_domains: The metric of each domain that its JSON has, if any.
         data: The folders that it is about, where --data says nothing.
         figure: Draws a figure from the results to a path, if there is one.
         presets: Those it can have; the first is the default.
@@ -160,7 +135,7 @@ class Study:
 
     def write(
         self, log: RunLog, preset: str, command: str | None = None
-    ) -> Section | None:
+    ) -> pathlib.Path | None:
         """Writes the files: all data sets that the log has runs of.
 
         Args:
@@ -169,15 +144,15 @@ class Study:
             command: What has trained them; None: what trains all of them.
 
         Returns:
-            What was written; None, and no file, if nothing compares, or if
+            The Markdown file; None, and no file, if nothing compares, or if
             all runs are those of the first preset.
         """
         found = self._found(log, preset)
         if not found:
             return None
-        name = self.name
+        name, title = self.name, self.title
         if preset != self.presets[0]:
-            name = f"{self.name}_{preset}"
+            name, title = f"{name}_{preset}", f"{title} ({preset})"
             if run_keys(found) == run_keys(self._found(log, self.presets[0])):
                 return None
         path = log.path.parent / f"{name}.json"
@@ -188,34 +163,30 @@ class Study:
                 "Written by `python -m experiments.report`, of the runs that "
                 f"are there; `{command}` trains those that it lacks."
             )
-        rows = [
-            one.to_dict(rival_of(one, found), self.of_domains) for one in found
-        ]
         content: dict[str, Any] = {
-            "title": self.title,
+            "title": title,
             "command": command,
             "preset": preset,
             "trained_at": sorted(
                 {str(commit) for one in found for commit in one.commits}
             ),
             "provenance": provenance(),
-            "rows": rows,
+            "rows": [
+                one.to_dict(rival_of(one, found), self.of_domains)
+                for one in found
+            ],
         }
         runs.write(path, json.dumps(content, indent=1) + "\n")
+        text = path.with_suffix(".md")
         runs.write(
-            path.with_suffix(".md"),
-            f"# {self.title}\n\n{self.explanation}\n\n{READING} Preset "
+            text,
+            f"# {title}\n\n{self.explanation}\n\n{READING} Preset "
             f"`{preset}`. {source}{rounding_note(found)}\n\n"
             f"{self.table(found)}\n",
         )
-        picture = None
         if self.figure is not None:
-            picture = path.with_suffix(".png")
-            self.figure(found, picture)
-        return Section(
-            *(name, self.title, self.explanation, preset, command, rows),
-            *(picture, self.of_domains),
-        )
+            self.figure(found, path.with_suffix(".png"))
+        return text
 
     def _found(self, log: RunLog, preset: str) -> list[Result]:
         arms = [

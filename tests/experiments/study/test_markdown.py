@@ -91,8 +91,10 @@ def test_domains_gain_over_the_same_seeds():
         return Result(arm, tuple(cells), keys, (1.0,) * len(aucs), frozenset())
 
     table = domain_table([of("base", 0.5, 0.9), of("one", 0.52)])
-    *_, gains = table.splitlines()
-    assert gains == "|  | gain | +2.00 | +1.00 |"
+    heading, _, *_, one, gains = table.splitlines()
+    assert heading == "| data | model | arm |  | a | b |"
+    assert one == "| some | mlp | one | AUC | 52.00 | 26.00 |"
+    assert gains == "| some | mlp | one | gain | +2.00 | +1.00 |"
 
 
 def test_data_without_a_paper_has_no_such_columns():

@@ -1,9 +1,8 @@
 """The report: all tables from a log, and a page that a browser draws."""
 
+import base64
 import html.parser
 import json
-import pathlib
-import re
 import shutil
 import subprocess
 
@@ -66,28 +65,39 @@ def test_a_table_says_who_wrote_it_and_what_trains_the_rest(written):
     assert "--seeds=3 --preset=tuned` trains those that it lacks." in text
 
 
-def test_the_page_has_the_domains_one_by_one(written):
-    text = (written / "report.html").read_text()
-    (data,) = re.findall(r'id="sections">(.*?)</script>', text)
-    by_name = {one["name"]: one for one in json.loads(data)}
-    table = by_name["mlora_table3"]
-    assert table["of_domains"] == "auc"
-    log = RunLog(written / "runs.jsonl")
-    for row in json.loads((written / "mlora_table3.json").read_text())["rows"]:
-        (shown,) = [
-            one
-            for one in table["rows"]
-            if (one["data"], one["arm"]) == (row["data"], row["arm"])
-            and one["group"] == row["group"]
-        ]
-        phases = [log.rows[key]["phases"] for key in row["runs"]]
-        which = 0 if row["phase"] in ("pretrain", "joint") else 1
-        for index, name in enumerate(shown["domains"]):
-            assert shown["domains"][name] == [
-                round(100 * phase[which]["test"]["domains"][index]["auc"], 5)
-                for phase in phases
-            ]
-    assert by_name["mlora_table2"]["rows"][0]["domains"] is None
+def test_the_page_has_every_table_as_it_is_written(written):
+    """Without a browser: nothing of it waits for a script."""
+    shown = Page((written / "report.html").read_text()).tables
+    paths = sorted(written.glob("*.md"))
+    assert sum(map(len, shown.values())) > len(paths)
+    assert set(shown) == {path.stem for path in paths}
+    for path in paths:
+        assert shown[path.stem] == tables_of(path.read_text())
+    domains = shown["mlora_table3"]
+    assert [table[0][4:] for table in domains] == [
+        list(data.domains) for data in SETS
+    ]
+
+
+def test_other_commands_tables_are_there_with_their_figures(written, tmp_path):
+    (tmp_path / "runs.jsonl").write_text((written / "runs.jsonl").read_text())
+    picture = (written / "mlora_table3.png").read_bytes()
+    (tmp_path / "growth.png").write_bytes(picture)
+    (tmp_path / "speed.md").write_text("# Speed\n\n| a |\n|---|\n| **b** |\n")
+    with own_flags.given(report.define_flags, f"--output={tmp_path}"):
+        report.main()
+    text = (tmp_path / "report.html").read_text()
+    assert Page(text).tables["speed"] == [[["a"], ["b"]]]
+    of_speed = text.split('<section id="speed">')[1]
+    assert of_speed.count(base64.b64encode(picture).decode()) == 1
+
+
+def test_another_presets_table_says_so_in_its_heading(tmp_path, fake_log):
+    study = mlora_table2.STUDY
+    arms = study.arms(SETS[0], "paper")[:3]
+    path = study.write(fake_log(tmp_path / "runs.jsonl", arms, 1), "paper")
+    assert path.name == "mlora_table2_paper.md"
+    assert path.read_text().startswith(f"# {study.title} (paper)\n")
 
 
 def test_bases_that_machines_rounded_differently_are_named(
@@ -142,25 +152,90 @@ def test_the_page_loads_nothing(written):
     links.feed(text)
     assert links.found
     assert all(
-        link.startswith("data:image/png;base64,") for link in links.found
+        link.startswith(("data:image/png;base64,", "#")) for link in links.found
     )
     assert "http" not in text.split("<script")[-1]
 
 
-def test_text_from_runs_cannot_end_the_script():
-    class Section:
-        name = preset = command = "x"
-        title = explanation = "</script><script>alert(1)</script>"
-        rows = ()
-        picture = of_domains = None
+def test_text_from_runs_is_no_markup():
+    bad = "</script><script>alert(1)</script>"
+    section = page.Section("x", bad, f"{bad}\n\n| {bad} |\n|---|\n", None)
+    text = page.html([section])
+    assert text.count("</script>") == 1
+    assert text.count("&lt;script&gt;alert(1)") == 4  # a link, too
 
-    text = page.html([Section])
-    assert text.count("</script>") == 2
-    assert "alert(1)</script>" not in text
+
+def plain(line):
+    """A line without what makes it bold, or code."""
+    return line.replace("**", "").replace("`", "")
+
+
+def tables_of(markdown):
+    """The tables of a Markdown file, cell by cell."""
+    tables = []
+    for part in markdown.split("\n\n"):
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        if lines:
+            heading, _, *rows = (
+                [cell.strip() for cell in line[1:-1].split("|")]
+                for line in map(plain, lines)
+            )
+            tables.append([heading, *rows])
+    return tables
+
+
+class Page(html.parser.HTMLParser):
+    """What a page shows: by section its tables' cells, and how many rows."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.count, self.sorted = {}, "", []
+        self._section, self._in, self._hidden = None, None, None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if self._hidden is None and "hidden" in attrs:
+            self._hidden = tag
+        if self._hidden is not None:
+            return
+        if tag == "section":
+            self._section = self.tables.setdefault(attrs["id"], [])
+        elif tag == "table":
+            self._section.append([])
+        elif tag == "tr":
+            self._section[-1].append([])
+        elif tag in ("td", "th"):
+            self._in = "cell"
+            self._section[-1][-1].append("")
+            if "aria-sort" in attrs:
+                self.sorted.append(attrs["aria-sort"])
+        elif attrs.get("id") == "count":
+            self._in = "count"
+
+    def handle_endtag(self, tag):
+        # What is hidden has none of its own kind within.
+        if tag == self._hidden:
+            self._hidden = None
+        if tag in ("td", "th", "span"):
+            self._in = None
+
+    def handle_data(self, data):
+        if self._hidden is not None:
+            return
+        if self._in == "cell":
+            self._section[-1][-1][-1] += data
+        elif self._in == "count":
+            self.count += data
+
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium or chrome is installed to look with"
+)
 
 
 def drawn(folder, actions=""):
-    """The page's elements after a browser has run it, and some actions."""
+    """The page after a browser has run it, and some actions."""
     text = (folder / "report.html").read_text()
     path = folder / "looked-at.html"
     path.write_text(
@@ -178,104 +253,76 @@ def drawn(folder, actions=""):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    return Drawn(done.stdout)
+    return Page(done.stdout)
 
 
-class Drawn(html.parser.HTMLParser):
-    """Cells of the drawn tables, line by line, and what says how many."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tables, self.count, self.sorted = [], "", []
-        self._in = None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr" and self.tables:
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self._in = "cell"
-            self.tables[-1][-1].append("")
-            if "aria-sort" in attrs:
-                self.sorted.append(attrs["aria-sort"])
-        elif attrs.get("id") == "count":
-            self._in = "count"
-
-    def handle_endtag(self, tag):
-        self._in = None
-
-    def handle_data(self, data):
-        if self._in == "cell":
-            self.tables[-1][-1][-1] += data
-        elif self._in == "count":
-            self.count += data
-
-
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium or chrome is installed to look with"
-)
+def choosing(**values):
+    """Chooses in the page's filters."""
+    return "".join(
+        f"{{const s = document.getElementById({name!r}); s.value = {value!r};"
+        's.dispatchEvent(new Event("change"));}'
+        for name, value in values.items()
+    )
 
 
 @needs_browser
-def test_a_browser_draws_all_rows(written):
+def test_a_browser_shows_all_rows(written):
     found = drawn(written)
-    content = json.loads((written / "mlora_table2.json").read_text())
-    heading, *lines = found.tables[0]
-    assert heading[:6] == ["data", "model", "arm", "seeds", "WAUC", "gain"]
-    assert len(lines) == len(content["rows"]) == 16
-    assert lines[8][0] == "three <shops>"
-    first = content["rows"][1]
-    mean = sum(first["wauc"]) / 3
-    assert lines[1][4].startswith(f"{mean:.2f} ± ")
-    assert found.count == f"{sum(len(t) - 1 for t in found.tables)} rows"
+    assert found.tables == Page((written / "report.html").read_text()).tables
+    rows = [
+        row
+        for tables in found.tables.values()
+        for _, *rows in tables
+        for row in rows
+    ]
+    assert found.count == f"{len(rows)} rows"
 
 
 @needs_browser
 def test_a_click_sorts_and_another_turns_round(written):
-    click = 'document.querySelector("th[data-name=wauc]").click();'
-    up, down = drawn(written, click), drawn(written, 2 * click)
-    means = [
-        [float(line[4].split()[0]) for line in found.tables[0][1:]]
-        for found in (up, down)
-    ]
-    assert means[0] == sorted(means[0])
-    assert means[1] == sorted(means[1], reverse=True)
-    assert up.sorted == ["ascending"]
-    assert down.sorted == ["descending"]
+    """By the number that a cell begins with; what is empty comes last."""
+    click = (
+        "const table = document.querySelectorAll('#mlora_table2 table')[1];"
+        "[...table.querySelectorAll('th')].find("
+        "(one) => one.textContent === 'gain').firstChild.{}"
+    )
+    clicks = (
+        click.format("click();"),
+        click.format("click();")
+        + (
+            "[...table.querySelectorAll('th')].find("
+            "(one) => one.textContent === 'gain').firstChild.click();"
+        ),
+    )
+    for actions, direction in zip(clicks, (1, -1), strict=True):
+        found = drawn(written, actions)
+        heading, *rows = found.tables["mlora_table2"][1]
+        cells = [row[heading.index("gain")] for row in rows]
+        gains = [float(cell.split()[0]) for cell in cells if cell]
+        assert len(gains) > 4
+        assert cells[len(gains) :] == [""] * (len(cells) - len(gains))
+        assert gains == sorted(gains, reverse=direction < 0)
+        assert found.sorted == ["ascending" if direction > 0 else "descending"]
 
 
 @needs_browser
-def test_filters_leave_what_was_asked_for(written):
-    choose = (
-        'const s = document.getElementById("data"); s.value = "ml1m-gender";'
-        's.dispatchEvent(new Event("change"));'
-    )
-    found = drawn(written, choose)
-    assert found.tables
-    for _, *lines in found.tables:
-        assert {line[0] for line in lines} == {"ml1m-gender"}
+@pytest.mark.parametrize(
+    "asked", [{"data": "three <shops>"}, {"data": "ml1m-gender", "arm": "base"}]
+)
+def test_filters_leave_what_was_asked_for(asked, written):
+    found = drawn(written, choosing(**asked))
+    shown = {name: tables for name, tables in found.tables.items() if tables}
+    assert {"mlora_table2", "mlora_table3"} <= set(shown)
+    assert set(shown) == set(found.tables)  # and no heading alone
+    count = 0
+    for heading, *rows in (one for tables in shown.values() for one in tables):
+        count += len(rows)
+        for name, value in asked.items():
+            assert {row[heading.index(name)] for row in rows} == {value}
+    assert found.count == f"{count} rows"
 
 
 @needs_browser
-def test_domains_are_columns_where_their_data_is_chosen(written):
-    def headings(name):
-        choose = (
-            f'const s = document.getElementById("data"); s.value = "{name}";'
-            's.dispatchEvent(new Event("change"));'
-        )
-        return [heading for heading, *_ in drawn(written, choose).tables]
-
-    first, second = (
-        [cell for heading in headings(data.name) for cell in heading]
-        for data in SETS
-    )
-    assert {"auc of F", "auc of M"} <= set(first)
-    assert "auc of x" not in first
-    assert {"auc of x", "auc of y", "auc of z"} <= set(second)
-
-
-def test_the_pages_template_is_where_it_is_read():
-    assert pathlib.Path(page.TEMPLATE).read_text().count("/*sections*/") == 1
+def test_every_tower_can_be_chosen(written):
+    found = drawn(written, choosing(tower="mlora"))
+    assert set(found.tables) == {"towers"}

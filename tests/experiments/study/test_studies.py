@@ -241,6 +241,11 @@ def test_each_tables_rows_can_be_built(name, preset, prepared):
         assert len({arm.phase for arm in sharing}) == len(sharing)
 
 
+def rows_beside(path):
+    """The rows of a table, as the JSON beside its Markdown has them."""
+    return json.loads(path.with_suffix(".json").read_text())["rows"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_tables_command_is_its_docstrings(name):
     module = importlib.import_module(f"experiments.{name}")
@@ -259,10 +264,12 @@ def test_each_table_and_figure_is_made_of_results(
     preset = study.presets[0]
     arms = study.arms(prepared, preset)
     log = fake_log(tmp_path / "runs.jsonl", arms, seeds=3)
-    section = study.write(log, preset)
-    assert len(section.rows) == len(arms)
-    assert {row["seeds"] for row in section.rows} == {3}
-    text = (tmp_path / f"{name}.md").read_text()
+    path = study.write(log, preset)
+    assert path == tmp_path / f"{name}.md"
+    rows = rows_beside(path)
+    assert len(rows) == len(arms)
+    assert {row["seeds"] for row in rows} == {3}
+    text = path.read_text()
     assert text.startswith(f"# {study.title}\n")
     for arm in arms:
         assert f"| {arm.name} |" in text
@@ -295,9 +302,8 @@ def test_an_arm_has_its_own_seeds_and_gains_over_the_same_ones(
     base, both, joint = small_arms(prepared, "tuned")
     fake_log(tmp_path / "runs.jsonl", [base, both], seeds=3)
     log = fake_log(tmp_path / "runs.jsonl", [joint], seeds=2)
-    section = SMALL_STUDY.write(log, "tuned")
-    assert [row["seeds"] for row in section.rows] == [3, 3, 2]
-    first, _, last = section.rows
+    first, second, last = rows_beside(SMALL_STUDY.write(log, "tuned"))
+    assert [one["seeds"] for one in (first, second, last)] == [3, 3, 2]
     assert len(first["wauc"]) == 3
     assert last["wauc_gain"] == pytest.approx(
         [
@@ -331,9 +337,9 @@ def test_a_rival_that_has_a_rival_is_read_with_its_seeds(
     fake_log(tmp_path / "runs.jsonl", [base], seeds=1)
     log = fake_log(tmp_path / "runs.jsonl", [less, more], seeds=3)
     study = Study("chain", "Chain", "Three.", lambda *_: [base, less, more])
-    section = study.write(log, "tuned")
-    assert [row["seeds"] for row in section.rows] == [1, 1, 1]
-    assert [len(row.get("wauc_gain", ())) for row in section.rows] == [0, 1, 1]
+    rows = rows_beside(study.write(log, "tuned"))
+    assert [row["seeds"] for row in rows] == [1, 1, 1]
+    assert [len(row.get("wauc_gain", ())) for row in rows] == [0, 1, 1]
 
 
 def test_of_a_gap_in_the_seeds_only_what_comes_before_it_counts(
@@ -554,9 +560,9 @@ def test_an_arm_without_its_rival_is_not_shown(prepared, tmp_path, fake_log):
 def test_one_seed_has_its_interval_and_no_p(prepared, tmp_path, fake_log):
     arms = small_arms(prepared, "tuned")
     log = fake_log(tmp_path / "runs.jsonl", arms, seeds=1)
-    section = SMALL_STUDY.write(log, "tuned")
-    assert section.rows[2]["wauc_p"] is None
-    text = (tmp_path / "small.md").read_text()
+    path = SMALL_STUDY.write(log, "tuned")
+    assert rows_beside(path)[2]["wauc_p"] is None
+    text = path.read_text()
     (line,) = (one for one in text.splitlines() if "| base |" in one)
     assert "| 70.00 [69.90, 70.10] |" in line
     assert "**" not in text.split("|", 1)[1]
