@@ -278,31 +278,42 @@ def test_a_browser_shows_all_rows(written):
     assert found.count == f"{len(rows)} rows"
 
 
+def clicking(table, heading, times=1):
+    """Clicks on a heading of the first table that a selector finds."""
+    return (
+        f"for (const th of document.querySelector({table!r})"
+        ".querySelectorAll('th'))"
+        f" if (th.textContent === {heading!r}) {{"
+        f"{'th.firstChild.click();' * times} break;}}"
+    )
+
+
 @needs_browser
-def test_a_click_sorts_and_another_turns_round(written):
+@pytest.mark.parametrize(
+    ("times", "direction"), [(1, "ascending"), (2, "descending")]
+)
+def test_a_click_sorts_and_another_turns_round(times, direction, written):
     """By the number that a cell begins with; what is empty comes last."""
-    click = (
-        "const table = document.querySelectorAll('#mlora_table2 table')[1];"
-        "[...table.querySelectorAll('th')].find("
-        "(one) => one.textContent === 'gain').firstChild.{}"
-    )
-    clicks = (
-        click.format("click();"),
-        click.format("click();")
-        + (
-            "[...table.querySelectorAll('th')].find("
-            "(one) => one.textContent === 'gain').firstChild.click();"
-        ),
-    )
-    for actions, direction in zip(clicks, (1, -1), strict=True):
-        found = drawn(written, actions)
-        heading, *rows = found.tables["mlora_table2"][1]
-        cells = [row[heading.index("gain")] for row in rows]
-        gains = [float(cell.split()[0]) for cell in cells if cell]
-        assert len(gains) > 4
-        assert cells[len(gains) :] == [""] * (len(cells) - len(gains))
-        assert gains == sorted(gains, reverse=direction < 0)
-        assert found.sorted == ["ascending" if direction > 0 else "descending"]
+    click = clicking("#mlora_controls table", "gain", times)
+    found = drawn(written, click)
+    ((heading, *rows),) = found.tables["mlora_controls"]
+    cells = [row[heading.index("gain")] for row in rows]
+    gains = [float(cell.split()[0]) for cell in cells if cell]
+    assert len(set(gains)) > 1
+    assert cells[len(gains) :] == [""] * (len(cells) - len(gains)) != []
+    assert gains == sorted(gains, reverse=times == 2)
+    assert found.sorted == [direction]
+
+
+@needs_browser
+def test_numbers_are_sorted_before_words(tmp_path):
+    cells = ("none", "", "10", "<.001", "all", "9 ± 1", "1,000", "2e-1")
+    text = "| v |\n|---|\n" + "".join(f"| {cell} |\n" for cell in cells)
+    section = page.Section("some", "Some", text, None)
+    (tmp_path / "report.html").write_text(page.html([section]))
+    ((_, *rows),) = drawn(tmp_path, clicking("table", "v")).tables["some"]
+    expected = "<.001", "2e-1", "9 ± 1", "10", "1,000", "all", "none", ""
+    assert [cell for (cell,) in rows] == list(expected)
 
 
 @needs_browser
