@@ -542,6 +542,21 @@ def test_what_cannot_be_written_is_told_before_a_run(prepared, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_table_4_goes_from_few_domains_to_many(tmp_path, fake_log):
+    study = importlib.import_module("experiments.mlora_table4").STUDY
+    for letter, names in (("a", "vwxyz"), ("b", "xy"), ("c", "xyz")):
+        data = DataSet(f"data/{letter}", letter * 64, tuple(names))
+        log = fake_log(
+            tmp_path / "runs.jsonl", study.arms(data, "tuned"), seeds=1
+        )
+    text = study.write(log, "tuned").read_text()
+    (medians,) = re.findall(r"of how many:\n\n(.*?)\n\n", text, re.DOTALL)
+    _, _, *lines = medians.splitlines()
+    starts = [line.split(" | ")[:2] for line in lines]
+    assert starts == [["| b", "2"], ["| c", "3"], ["| a", "5"]]
+    assert "(of 4)" in lines[0]
+
+
 def test_stars_base_stands_beside_the_papers(prepared):
     arms = importlib.import_module("experiments.star_table2").arms
     by_name = {arm.name: arm.paper for arm in arms(prepared, "paper")}
