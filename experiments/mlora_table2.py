@@ -9,10 +9,11 @@ published code. The paper's Taobao data couldn't be had, and its Amazon-6 has
 other categories than any that could: on `data/amazon-6`, a substitute, no
 number of the paper stands beside ours.
 
-`--dry_run` says how long what is missing will take, from the runs that are
-there. Expect a base of 81.7 to 81.8 on MovieLens-1M by gender, with NFM 80.8,
-where the paper prints 80.15 to 80.57, and one of 82.3 on amazon-6, with the
-penalties that the search chose.
+A seed is 20 runs: half an hour of two cores with MovieLens-1M, three hours with
+amazon-6; `--dry_run` says how long what is missing will take, from the runs
+that are there. Expect a base of 81.7 to 81.8 on MovieLens-1M by gender, with
+NFM 80.8, where the paper prints 80.15 to 80.57, and one of 82.3 on amazon-6,
+with the penalties that the search chose.
 """
 
 from collections.abc import Sequence

@@ -18,6 +18,8 @@ the same number of other rows in each, as the categories before it are the same.
         --categories=Beauty,Luxury_Beauty,Musical_Instruments,Sports_and_Outdoors
     python -m experiments.mlora_table4 \
         --data=data/amazon-2,data/amazon-4,data/amazon-6 --seeds=3
+
+A seed is 8 runs: 6 minutes of two cores by gender, 80 with amazon-6.
 """
 
 import statistics

@@ -4,7 +4,8 @@ r"""STAR's Figure 6: every model with and without the auxiliary network.
 
 The models of `experiments.star_table2`, whose runs it shares, and the same
 without the auxiliary network. In the paper all of them gain from it, MulANN
-least; it gives no numbers.
+least; it gives no numbers. By occupation the Base gains 0.3 here. A seed is 16
+runs, half of them `experiments.star_table2`'s.
 """
 
 import functools
