@@ -53,6 +53,11 @@ def tuned(
     return chosen
 
 
+def was_searched(data: DataSet) -> bool:
+    """Whether anything was chosen on these data, to the byte."""
+    return data.fingerprint in _searched()
+
+
 def arm_name(backbone: str, tower: str) -> str:
     """What a search's arm is called in `tuned.json`.
 

@@ -27,6 +27,7 @@ from experiments.study.comparisons import run_keys
 from experiments.study.data_set import DataSet
 from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
+from experiments.study.recipes import was_searched
 from experiments.study.run_log import RunLog
 
 RESULTS = ROOT / "experiments" / "results"
@@ -102,11 +103,10 @@ class Study:
             raise runs.RunError("--data is empty: name prepared folders.")
         console = Console(stderr=True)
         log = RunLog(pathlib.Path(values.output) / "runs.jsonl")
-        arms = [
-            arm
-            for path in values.data
-            for arm in self.arms(DataSet.open(path), values.preset)
-        ]
+        sets = [DataSet.open(path) for path in values.data]
+        if values.preset == "tuned":
+            _warn_of_unsearched(sets, console)
+        arms = [arm for data in sets for arm in self.arms(data, values.preset)]
         if values.models:
             arms = named(arms, values.models)
         # Seed by seed, so that a part of it is a table already.
@@ -246,6 +246,21 @@ class Study:
             f"{len(left)} runs are missing{about if left else ''}.",
             file=sys.stderr,
         )
+
+
+def _warn_of_unsearched(sets: Sequence[DataSet], console: Console) -> None:
+    for data in sets:
+        if not was_searched(data):
+            console.print(
+                f"Nothing was chosen on {data.name} (fingerprint "
+                f"{data.fingerprint[:8]}), so that `tuned` is its plain preset "
+                "there and its base may lack a penalty. python -m "
+                f"experiments.search --data={data.path} chooses. A fingerprint "
+                "is of the files' bytes, which another version of pyarrow "
+                "writes differently.",
+                soft_wrap=True,
+                highlight=False,
+            )
 
 
 def named(arms: Sequence[Arm], models: Sequence[str]) -> list[Arm]:

@@ -610,6 +610,28 @@ def search_chose(prepared, tmp_path, monkeypatch):
     return say
 
 
+def test_data_that_nobody_searched_are_named(
+    prepared, trained, search_chose, capsys
+):
+    """Else a hash that changed would make `tuned` a worse recipe unsaid."""
+
+    def said(preset):
+        given = "--seeds=1", "--dry_run", f"--preset={preset}"
+        given = flags_for(prepared, trained, *given)
+        with own_flags.given(SMALL_STUDY.define_flags, *given):
+            SMALL_STUDY.main()
+        return " ".join(capsys.readouterr().err.split())
+
+    hint = f"experiments.search --data={prepared.path} chooses."
+    assert f"on {prepared.name} (fingerprint {prepared.fingerprint[:8]})" in (
+        said("tuned")
+    )
+    assert hint in said("tuned")
+    assert hint not in said("release")
+    search_chose({"shared": {}})
+    assert hint not in said("tuned")
+
+
 def test_the_base_has_mloras_penalty_besides_where_it_is_another(
     prepared, tmp_path, fake_log, search_chose
 ):
