@@ -28,11 +28,11 @@ from experiments import runs
 from experiments.provenance import provenance
 from experiments.study import lines
 from experiments.study import run
+from experiments.study.chosen import RESULTS
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import row
 from experiments.study.recipes import recipe
 from experiments.study.statistics import Summary
-from experiments.study.study import RESULTS
 from mlora_tf.recipes import Recipe
 
 TITLE = "MLoRA's section 4.6: a domain that comes later"
@@ -60,9 +60,10 @@ def define_flags() -> None:
 def main() -> None:
     """Trains what is missing and writes the table."""
     values = flags.FLAGS
-    data = DataSet.open(values.data)
+    output = pathlib.Path(values.output)
+    data = DataSet.open(values.data, output)
     domains = values.domains or list(data.domains)
-    log = pathlib.Path(values.output) / "new_domain.jsonl"
+    log = output / "new_domain.jsonl"
     console = Console(stderr=True)
     strategy = runs.start_tensorflow(replicas=1, threads=values.threads)
     for seed in range(values.seeds):

@@ -28,8 +28,8 @@ from experiments.describe import make_schema
 from experiments.describe import without_rows
 from experiments.provenance import provenance
 from experiments.study import figures
+from experiments.study.chosen import RESULTS
 from experiments.study.markdown import row
-from experiments.study.study import RESULTS
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.recipes import Recipe
 

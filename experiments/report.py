@@ -33,8 +33,8 @@ from experiments import star_table2
 from experiments import star_table3
 from experiments import towers
 from experiments.study import page
+from experiments.study.chosen import RESULTS
 from experiments.study.run_log import RunLog
-from experiments.study.study import RESULTS
 from experiments.study.study import Study
 
 STUDIES: tuple[Study, ...] = (

@@ -13,7 +13,8 @@ alone, in place of it.
 
 Writes `experiments/results/tuned.json`, which every table with
 `--preset=tuned` reads, and `search.md`: each value that was tried. All runs
-are in `runs.jsonl`, shared with the tables. Killed, the same command goes on.
+are in `runs.jsonl`, shared with the tables. With another `--output` it is tables
+with the same one that read it. Killed, the same command goes on.
 """
 
 import dataclasses

@@ -13,7 +13,7 @@ from experiments.search_levers import LEVERS
 from experiments.search_levers import Lever
 from experiments.search_levers import check
 from experiments.search_levers import merged
-from experiments.study.study import RESULTS
+from experiments.study.chosen import RESULTS
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe

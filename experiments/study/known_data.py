@@ -1,5 +1,6 @@
 """The data sets of a log of runs, where their folders needn't be."""
 
+from experiments.study.chosen import chosen_on
 from experiments.study.data_set import DataSet
 from experiments.study.run_log import RunLog
 
@@ -17,6 +18,9 @@ def data_sets(log: RunLog) -> list[DataSet]:
         )
         found.setdefault(
             row["fingerprint"],
-            DataSet(f"data/{row['data']}", row["fingerprint"], names),
+            DataSet(
+                *(f"data/{row['data']}", row["fingerprint"], names),
+                chosen_on(row["fingerprint"], log.path.parent),
+            ),
         )
     return list(found.values())

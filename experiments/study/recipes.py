@@ -1,17 +1,11 @@
 """Recipes by preset, on a data set: `tuned` has what validation chose."""
 
 import dataclasses
-import functools
-import json
 from typing import Any
 
-from experiments.provenance import ROOT
 from experiments.study.data_set import DataSet
 from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe
-
-TUNED = ROOT / "experiments" / "results" / "tuned.json"
-"""What `experiments.search` chose: by data hash, then by arm."""
 
 SEARCHED = "mlp"
 """The backbone whose search counts for all others, too."""
@@ -45,17 +39,11 @@ def tuned(
     What was chosen on the MLP is for all backbones, but for those fields that
     a backbone's own search has chosen, of the shared tower and then of this.
     """
-    searched = _searched().get(data.fingerprint, {})
-    chosen = dict(searched.get(tower, searched.get("shared", {})))
+    chosen = dict(data.chosen.get(tower, data.chosen.get("shared", {})))
     if backbone != SEARCHED:
         for arm in ("shared", tower):
-            chosen |= searched.get(arm_name(backbone, arm), {})
+            chosen |= data.chosen.get(arm_name(backbone, arm), {})
     return chosen
-
-
-def was_searched(data: DataSet) -> bool:
-    """Whether anything was chosen on these data, to the byte."""
-    return data.fingerprint in _searched()
 
 
 def arm_name(backbone: str, tower: str) -> str:
@@ -66,17 +54,6 @@ def arm_name(backbone: str, tower: str) -> str:
         ('mlora', 'fibinet/mlora')
     """
     return tower if backbone == SEARCHED else f"{backbone}/{tower}"
-
-
-@functools.cache
-def _searched() -> dict[str, dict[str, Any]]:
-    if not TUNED.is_file():
-        return {}
-    content = json.loads(TUNED.read_text("utf-8"))
-    return {
-        data: {arm: one["chosen"] for arm, one in arms.items()}
-        for data, arms in content["data"].items()
-    }
 
 
 def two_phase(

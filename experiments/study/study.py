@@ -14,23 +14,21 @@ from absl import flags
 from rich.console import Console
 
 from experiments import runs
-from experiments.provenance import ROOT
 from experiments.provenance import provenance
 from experiments.study import trainer
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import results
 from experiments.study.arm import rival_of
+from experiments.study.chosen import RESULTS
 from experiments.study.comparisons import comparable
 from experiments.study.comparisons import rounding_note
 from experiments.study.comparisons import run_keys
 from experiments.study.data_set import DataSet
 from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
-from experiments.study.recipes import was_searched
 from experiments.study.run_log import RunLog
 
-RESULTS = ROOT / "experiments" / "results"
 PRESETS = ("paper", "release", "tuned")
 
 
@@ -102,8 +100,9 @@ class Study:
         if not values.data:
             raise runs.RunError("--data is empty: name prepared folders.")
         console = Console(stderr=True)
-        log = RunLog(pathlib.Path(values.output) / "runs.jsonl")
-        sets = [DataSet.open(path) for path in values.data]
+        output = pathlib.Path(values.output)
+        log = RunLog(output / "runs.jsonl")
+        sets = [DataSet.open(path, output) for path in values.data]
         if values.preset == "tuned":
             _warn_of_unsearched(sets, console)
         arms = [arm for data in sets for arm in self.arms(data, values.preset)]
@@ -250,7 +249,7 @@ class Study:
 
 def _warn_of_unsearched(sets: Sequence[DataSet], console: Console) -> None:
     for data in sets:
-        if not was_searched(data):
+        if not data.chosen:
             console.print(
                 f"Nothing was chosen on {data.name} (fingerprint "
                 f"{data.fingerprint[:8]}), so that `tuned` is its plain preset "

@@ -1,6 +1,6 @@
 """The search: on validation, lever by lever, each on the best so far."""
 
-import functools
+import dataclasses
 import json
 
 import pytest
@@ -10,6 +10,8 @@ from experiments import search
 from experiments import search_levers
 from experiments.study import recipes
 from experiments.study import trainer
+from experiments.study.chosen import RESULTS
+from experiments.study.chosen import chosen_on
 from experiments.study.data_set import DataSet
 from experiments.study.run_log import RunLog
 from mlora_tf.presets import preset
@@ -197,31 +199,45 @@ def test_another_search_adds_to_what_is_there(searched):
     assert set(content["data"][DATA.fingerprint]) == {"shared", "star"}
 
 
-def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path, monkeypatch):
+def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path):
     searched("--towers=shared,mlora")
-    monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
-    recipes._searched.cache_clear()
-    try:
-        base = recipes.recipe("tuned", DATA, "deepfm", "shared")
-        assert (base.embedding_l2, base.dropout) == (1e-4, 0.2)
-        adapted = recipes.recipe("tuned", DATA, "deepfm", "mlora")
-        assert adapted.temperature == 64
-        # A tower that wasn't searched has what the shared one chose.
-        star = recipes.recipe("tuned", DATA, "mlp", "star")
-        assert (star.embedding_l2, star.temperature) == (1e-4, 16)
-        phases = recipes.two_phase("tuned", DATA, "mlp")
-        assert phases.temperature == 64
-        assert phases.tower_options == adapted.tower_options
-        other = DataSet("data/other", "e" * 64, ("a",))
-        plain = recipes.recipe("tuned", other, "mlp", "shared")
-        assert plain == preset("tuned", "mlp", "shared")
-    finally:
-        recipes._searched.cache_clear()
+    chosen = chosen_on(DATA.fingerprint, tmp_path)
+    data = dataclasses.replace(DATA, chosen=chosen)
+    base = recipes.recipe("tuned", data, "deepfm", "shared")
+    assert (base.embedding_l2, base.dropout) == (1e-4, 0.2)
+    adapted = recipes.recipe("tuned", data, "deepfm", "mlora")
+    assert adapted.temperature == 64
+    # A tower that wasn't searched has what the shared one chose.
+    star = recipes.recipe("tuned", data, "mlp", "star")
+    assert (star.embedding_l2, star.temperature) == (1e-4, 16)
+    phases = recipes.two_phase("tuned", data, "mlp")
+    assert phases.temperature == 64
+    assert phases.tower_options == adapted.tower_options
 
 
-def test_a_backbones_own_search_counts_for_it_alone(
-    searched, tmp_path, monkeypatch
-):
+def test_on_other_data_tuned_is_the_plain_preset(searched, tmp_path):
+    searched("--towers=shared")
+    assert chosen_on("e" * 64, tmp_path) == {}
+    plain = recipes.recipe("tuned", DATA, "mlp", "shared")
+    assert plain == preset("tuned", "mlp", "shared")
+
+
+def test_a_search_of_ones_own_comes_before_ours(tmp_path):
+    ours = json.loads((RESULTS / "tuned.json").read_text())["data"]
+    fingerprint, arms = next(iter(ours.items()))
+    ours_chose = {arm: one["chosen"] for arm, one in arms.items()}
+    assert chosen_on(fingerprint, tmp_path) == ours_chose
+    mine = {"shared": {"chosen": {"embedding_l2": 0.5}}}
+    content = {"data": {"e" * 64: mine}}
+    (tmp_path / "tuned.json").write_text(json.dumps(content))
+    assert chosen_on(fingerprint, tmp_path) == ours_chose
+    content["data"][fingerprint] = mine
+    (tmp_path / "tuned.json").write_text(json.dumps(content))
+    expected = {"shared": {"embedding_l2": 0.5}}
+    assert chosen_on(fingerprint, tmp_path) == expected
+
+
+def test_a_backbones_own_search_counts_for_it_alone(searched, tmp_path):
     before, _ = searched("--towers=shared,mlora")
     arms = before["data"][DATA.fingerprint]
     content, _ = searched(
@@ -237,16 +253,15 @@ def test_a_backbones_own_search_counts_for_it_alone(
     assert (
         "| fibinet/shared | dropout |" in (tmp_path / "search.md").read_text()
     )
-    monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
-    searched_anew = functools.cache(recipes._searched.__wrapped__)
-    monkeypatch.setattr(recipes, "_searched", searched_anew)
-    base = recipes.recipe("tuned", DATA, "fibinet", "shared")
+    chosen = chosen_on(DATA.fingerprint, tmp_path)
+    data = dataclasses.replace(DATA, chosen=chosen)
+    base = recipes.recipe("tuned", data, "fibinet", "shared")
     assert (base.embedding_l2, base.dropout) == (0.125, 0.5)
     # Its adapters have its penalty, and the levers chosen on the MLP.
-    adapted = recipes.recipe("tuned", DATA, "fibinet", "mlora")
+    adapted = recipes.recipe("tuned", data, "fibinet", "mlora")
     assert (adapted.embedding_l2, adapted.temperature) == (0.125, 64)
     for tower in ("shared", "mlora"):
-        deepfm = recipes.recipe("tuned", DATA, "deepfm", tower)
+        deepfm = recipes.recipe("tuned", data, "deepfm", tower)
         assert (deepfm.embedding_l2, deepfm.dropout) == (1e-4, 0.2)
 
 

@@ -1,7 +1,6 @@
 """Every table's command: its rows, its runs, and that it trains and writes."""
 
 import dataclasses
-import functools
 import importlib
 import json
 import pathlib
@@ -594,55 +593,53 @@ def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
     assert not log.rows
 
 
-@pytest.fixture
-def search_chose(prepared, tmp_path, monkeypatch):
-    """Makes `tuned.json` say what was chosen on the data, by arm."""
-
-    def say(chosen):
-        arms = {arm: {"chosen": one} for arm, one in chosen.items()}
-        content = json.dumps({"data": {prepared.fingerprint: arms}})
-        (tmp_path / "tuned.json").write_text(content)
-        monkeypatch.setattr(recipes, "TUNED", tmp_path / "tuned.json")
-        # Of its own, so that no other test reads what this one has.
-        searched = functools.cache(recipes._searched.__wrapped__)
-        monkeypatch.setattr(recipes, "_searched", searched)
-
-    return say
-
-
-def test_data_that_nobody_searched_are_named(
-    prepared, trained, search_chose, capsys
-):
+def test_data_that_nobody_searched_are_named(prepared, tmp_path, capsys):
     """Else a hash that changed would make `tuned` a worse recipe unsaid."""
+    study = dataclasses.replace(
+        SMALL_STUDY,
+        arms=lambda data, preset: [
+            Arm(
+                data,
+                "mlp",
+                "base",
+                recipes.recipe(preset, data, "mlp", "mlora"),
+            )
+        ],
+    )
 
     def said(preset):
         given = "--seeds=1", "--dry_run", f"--preset={preset}"
-        given = flags_for(prepared, trained, *given)
-        with own_flags.given(SMALL_STUDY.define_flags, *given):
-            SMALL_STUDY.main()
-        return " ".join(capsys.readouterr().err.split())
+        given = flags_for(prepared, tmp_path, *given)
+        with own_flags.given(study.define_flags, *given):
+            study.main()
+        out, err = capsys.readouterr()
+        return out + " ".join(err.split())
 
+    name = f"on {prepared.name} (fingerprint {prepared.fingerprint[:8]})"
     hint = f"experiments.search --data={prepared.path} chooses."
-    assert f"on {prepared.name} (fingerprint {prepared.fingerprint[:8]})" in (
-        said("tuned")
-    )
+    assert name in said("tuned")
     assert hint in said("tuned")
     assert hint not in said("release")
-    search_chose({"shared": {}})
+    # A search that wrote to the same --output.
+    arms = {"shared": {"chosen": {"embedding_l2": 0.125}}}
+    content = {"data": {prepared.fingerprint: arms}}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "tuned.json").write_text(json.dumps(content))
     assert hint not in said("tuned")
+    assert "embedding_l2=0.125" in said("tuned")
 
 
 def test_the_base_has_mloras_penalty_besides_where_it_is_another(
-    prepared, tmp_path, fake_log, search_chose
+    prepared, tmp_path, fake_log
 ):
     arms = importlib.import_module("experiments.mlora_controls").arms
     name = "base with MLoRA's penalty"
-    search_chose({"shared": {"embedding_l2": 0.25}})
-    assert name not in [arm.name for arm in arms(prepared, "tuned")]
-    search_chose(
-        {"shared": {"embedding_l2": 0.25}, "mlora": {"embedding_l2": 0.5}}
-    )
-    by_name = {arm.name: arm for arm in arms(prepared, "tuned")}
+    chosen = {"shared": {"embedding_l2": 0.25}}
+    data = dataclasses.replace(prepared, chosen=chosen)
+    assert name not in [arm.name for arm in arms(data, "tuned")]
+    chosen = {**chosen, "mlora": {"embedding_l2": 0.5}}
+    data = dataclasses.replace(prepared, chosen=chosen)
+    by_name = {arm.name: arm for arm in arms(data, "tuned")}
     # It is there once anyone has trained it, as the first phase, say.
     assert by_name["base"].recipe.embedding_l2 == 0.25
     other = dataclasses.replace(by_name["base"].recipe, embedding_l2=0.5)
@@ -652,7 +649,7 @@ def test_the_base_has_mloras_penalty_besides_where_it_is_another(
     assert by_name["base"].find(log, 0) is None
 
 
-def test_stars_study_has_the_adapters_that_were_chosen(prepared, search_chose):
+def test_stars_study_has_the_adapters_that_were_chosen(prepared):
     options = {"lora_regularizer": "l2", "adapted_layers": [0, 2]}
     chosen = {
         "shared": {"embedding_l2": 0.25, "batch_size": 7},
@@ -663,9 +660,9 @@ def test_stars_study_has_the_adapters_that_were_chosen(prepared, search_chose):
             "tower_options": options,
         },
     }
-    search_chose(chosen)
+    data = dataclasses.replace(prepared, chosen=chosen)
     arms = importlib.import_module("experiments.star_table2").arms
-    by_name = {arm.name: arm.recipe for arm in arms(prepared, "tuned")}
+    by_name = {arm.name: arm.recipe for arm in arms(data, "tuned")}
     paper = {arm.name: arm.recipe for arm in arms(prepared, "paper")}
     assert {one.embedding_l2 for one in by_name.values()} == {0.25}
     assert {one.batch_size for one in by_name.values()} == {2000}
