@@ -49,9 +49,9 @@ def define_flags() -> None:
 def main() -> None:
     """Evaluates what the flags say."""
     from data_prep import progress
-    from experiments.runs import USER_FEATURE
     from experiments.runs import RunError
     from experiments.runs import intervals
+    from experiments.runs import user_feature
     from experiments.summary import summary
     from mlora_tf import data
     from mlora_tf.predictor import Predictor
@@ -89,7 +89,7 @@ def main() -> None:
         raise RunError(f"{run} isn't evaluated: {error}") from None
     if splits is None:
         splits = ["test"] if own else list(SPLITS)
-    user = USER_FEATURE if USER_FEATURE in schema.num_ids else None
+    user = user_feature(schema)
     with progress.waiting("Scoring"):
         predictor = Predictor(model)
         parts = [

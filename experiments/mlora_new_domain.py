@@ -16,6 +16,7 @@ goes on. Each domain trains one base and four models on top of it.
 
 import json
 import pathlib
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,13 +64,21 @@ def main() -> None:
     output = pathlib.Path(values.output)
     data = DataSet.open(values.data, output)
     domains = values.domains or list(data.domains)
+    unknown = [one for one in domains if one not in data.domains]
+    if unknown:
+        raise runs.RunError(
+            f"--domains must be among {', '.join(data.domains)}. "
+            f"Received: {', '.join(unknown)}"
+        )
     log = output / "new_domain.jsonl"
+    lines.make(log)  # before anything is trained in vain
     console = Console(stderr=True)
     strategy = runs.start_tensorflow(replicas=1, threads=values.threads)
     for seed in range(values.seeds):
         for domain in domains:
             chosen = recipe("tuned", data, "mlp", "mlora", seed=seed)
-            if _key(data.fingerprint, chosen.to_dict(), domain) in {
+            key = _key(data.fingerprint, chosen.to_dict(), domain)
+            if key in {
                 _key(one["fingerprint"], one["recipe"], one["domain"])
                 for one in lines.read(log)
             }:
@@ -79,6 +88,7 @@ def main() -> None:
                     data, domain, chosen, strategy, pathlib.Path(values.runs)
                 )
             lines.append(log, found)
+            shutil.rmtree(pathlib.Path(values.runs) / key)
             console.print(
                 f"{data.name} without {domain}, seed {seed}: "
                 + ", ".join(
@@ -169,13 +179,17 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
 def by_domain(
     found: Sequence[dict[str, Any]],
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The lines of each data set and domain: of the last recipe, by seed."""
+    """The lines of each data set and domain, by seed.
+
+    They are of the last recipe, on the last preparation of the data.
+    """
     places: dict[tuple[str, str], dict[str, dict[int, Any]]] = {}
     for one in found:
         values = dict(one["recipe"])
         seed = values.pop("seed")
         recipes = places.setdefault((one["data"], one["domain"]), {})
         # Taken out and put in again, a recipe is the last one.
+        values["fingerprint"] = one["fingerprint"]
         mine = recipes.pop(key := json.dumps(values, sort_keys=True), {})
         recipes[key] = {**mine, seed: one}
     return {

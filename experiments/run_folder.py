@@ -105,7 +105,8 @@ def claim(
         ) from None
     # What a version before this one didn't have yet, it did by default.
     saved = {**_flat({"recipe": DEFAULTS}), **saved}
-    given = _flat(config)
+    # What a run may state and this one doesn't.
+    given = {"imports": None, "workers": None, **_flat(config)}
     if ("new_domain" in saved) != ("new_domain" in given):
         program = "add_domain" if "new_domain" in saved else "train"
         raise RunError(

@@ -247,11 +247,16 @@ def _export(model: keras.Model, log: ClickLog, output: pathlib.Path) -> None:
         ) from None
 
 
+def user_feature(schema: Schema) -> str | None:
+    """The feature that tells users apart, for `user_auc`, if there is one."""
+    return USER_FEATURE if USER_FEATURE in schema.num_ids else None
+
+
 def _metrics(
     log: ClickLog, phases: Sequence[training.Phase], workers: Workers
 ) -> dict[str, Any]:
     """Each phase's metrics; the last one's are the run's."""
-    user = USER_FEATURE if USER_FEATURE in log.schema.num_ids else None
+    user = user_feature(log.schema)
     reports = []
     for phase in phases:
         predictor = Predictor(phase.model)

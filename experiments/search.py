@@ -7,14 +7,15 @@ trained with the best values so far of the others, and the one with the best
 validation WAUC (its mean over `--seeds`) stays. The shared tower has the
 levers of every model; the others start from what it chose, have the same
 levers again and, with adapters, their own. Base and adapters are so tuned as
-hard. The test split is never looked at. What is chosen on the MLP counts for
+hard. Of levers that `--levers` doesn't name, what an earlier search chose
+stays. The test split is never looked at. What is chosen on the MLP counts for
 every backbone; what `--backbone=fibinet`, say, chooses, counts for that one
 alone, in place of it.
 
 Writes `experiments/results/tuned.json`, which every table with
 `--preset=tuned` reads, and `search.md`: each value that was tried. All runs
-are in `runs.jsonl`, shared with the tables. With another `--output` it is tables
-with the same one that read it. Killed, the same command goes on.
+are in `runs.jsonl`, shared with the tables. With another `--output` it is the
+tables with the same one that read it. Killed, the same command goes on.
 """
 
 import dataclasses
@@ -39,6 +40,7 @@ from experiments.study import trainer
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import row
 from experiments.study.recipes import arm_name
+from experiments.study.recipes import tuned
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
 from mlora_tf.presets import preset
@@ -107,12 +109,13 @@ class Search:
 
         Args:
             name: The tower.
-            start: Values to begin with, by field.
+            start: Values to begin with, by field. What an earlier search
+                chose of other levers stays besides.
 
         Returns:
             The chosen values, and all that were tried.
         """
-        chosen = dict(start)
+        chosen = merged(self._kept(name), start)
         tried: list[Tried] = []
         base = preset("tuned", self.backbone, name)
         for lever in LEVERS[name]:
@@ -134,6 +137,23 @@ class Search:
                 )
             ]
         return chosen, tried
+
+    def _kept(self, name: str) -> dict[str, Any]:
+        """What is chosen for a tower already, but for the levers searched."""
+        before = tuned(self.data, name, self.backbone)
+        return {
+            field: (
+                {
+                    option: value
+                    for option, value in setting.items()
+                    if option not in self.levers
+                }
+                if field == "tower_options"
+                else setting
+            )
+            for field, setting in before.items()
+            if field not in self.levers
+        }
 
     def scores(self, recipes: Sequence[Recipe]) -> list[float]:
         """Each recipe's mean validation WAUC; trains what is missing."""
@@ -166,7 +186,7 @@ def main() -> None:
     output = pathlib.Path(given.output)
     log = RunLog(output / "runs.jsonl")
     for path in given.data:
-        data = DataSet.open(path)
+        data = DataSet.open(path, output)
         search = Search(
             log,
             data,

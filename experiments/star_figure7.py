@@ -9,6 +9,8 @@ besides the table. A seed is 2 runs: 6 minutes of two cores by occupation.
 """
 
 import functools
+import math
+import statistics
 from collections.abc import Sequence
 
 from experiments import binary
@@ -39,12 +41,18 @@ def table(found: Sequence[Result]) -> str:
         domains = range(len(one.arm.data.domains))
         values = [one.domain(i, "pcoc") for i in domains]
         distances = [
-            Summary.of([abs(some[seed] - 1) for some in values]).mean
+            _distance([some[seed] for some in values])
             for seed in range(len(one.phases))
         ]
         text = Summary.of(distances).text(digits=3)
         lines.append(row(one.arm.data.name, one.arm.name, text))
     return "\n".join(lines) + "\n\n" + _domains(found)
+
+
+def _distance(pcocs: Sequence[float]) -> float:
+    """The mean over those domains whose rows have a click."""
+    distances = [abs(one - 1) for one in pcocs if not math.isnan(one)]
+    return statistics.mean(distances) if distances else math.nan
 
 
 _domains = functools.partial(domain_table, metric="pcoc", digits=3)

@@ -33,17 +33,13 @@ PARTS = (
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
     """A row for each tower and normalization."""
-    printed = {
-        **paper.STAR_TABLE3,
-        ("star", "layer"): paper.STAR_TABLE4["layer"],
-    }
     first = f"{FCN['shared']}, batch"
     return [
         Arm(
             *(data, "mlp", f"{FCN[tower]}, {norm}"),
             star_recipe(preset, data, tower, norm=norm),
             rival=None if f"{FCN[tower]}, {norm}" == first else first,
-            paper=printed[tower, norm],
+            paper=paper.STAR_TABLES_3_AND_4[tower, norm],
         )
         for tower, norm in PARTS
     ]

@@ -21,14 +21,13 @@ from typing import Any
 from absl import flags
 
 from experiments import binary
-from experiments.provenance import ROOT
+from experiments import runs
 from experiments.provenance import provenance
+from experiments.study.chosen import RESULTS
 from experiments.table1_markdown import markdown
 from experiments.table1_paper import PAPER
 from experiments.table1_paper import PAPER_CATEGORIES
 from experiments.table1_paper import SIZES
-
-RESULTS = ROOT / "experiments" / "results"
 
 
 def define_flags() -> None:
@@ -66,10 +65,8 @@ def write(folders: Sequence[str], output: pathlib.Path) -> None:
         "ours": [describe(pathlib.Path(folder)) for folder in folders],
     }
     output.mkdir(parents=True, exist_ok=True)
-    (output / "table1.json").write_text(
-        json.dumps(content, indent=1) + "\n", "utf-8"
-    )
-    (output / "table1.md").write_text(markdown(content), "utf-8")
+    runs.write(output / "table1.json", json.dumps(content, indent=1) + "\n")
+    runs.write(output / "table1.md", markdown(content))
 
 
 def describe(folder: pathlib.Path) -> dict[str, Any]:

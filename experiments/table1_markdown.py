@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.study.markdown import row
 from experiments.table1_paper import PAPER
 from experiments.table1_paper import STAR_CTRS
 from experiments.table1_paper import STAR_SHARES
@@ -59,14 +60,14 @@ def _sizes(ours: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, sizes in PAPER.items():
-        lines.append(_line(name, "paper", *map(_number, sizes)))
+        lines.append(row(name, "paper", *map(_number, sizes)))
         lines += [_our_sizes(one) for one in ours if one["paper"] == name]
     lines += [_our_sizes(one) for one in ours if one["paper"] is None]
     return "\n".join(lines)
 
 
 def _our_sizes(one: Mapping[str, Any]) -> str:
-    return _line(
+    return row(
         one["name"],
         "ours",
         _number(one["domains"]),
@@ -88,7 +89,7 @@ def _overlaps(ours: Sequence[Mapping[str, Any]]) -> str:
     ]
     for one in ours:
         lines.append(
-            _line(
+            row(
                 one["name"],
                 *map(_percent, one["ctr"].values()),
                 *(
@@ -108,14 +109,9 @@ def _domains(title: str, domains: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"| {title} | share | CTR |", "|---|---|---|"]
     for one in domains:
         lines.append(
-            _line(one["name"], _percent(one["share"]), _percent(one["ctr"]))
+            row(one["name"], _percent(one["share"]), _percent(one["ctr"]))
         )
     return "\n".join(lines)
-
-
-def _line(*cells: str) -> str:
-    # A bar in a domain's name would begin another cell.
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _number(value: int) -> str:

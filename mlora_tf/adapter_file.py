@@ -10,7 +10,6 @@ import dataclasses
 import errno
 import io
 import json
-import os
 import pathlib
 import uuid
 import zipfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mlora_tf import durable
 from mlora_tf import npy_header
 from mlora_tf import strict_json
 from mlora_tf.schema_checks import check_positive
@@ -92,19 +92,16 @@ def write(adapters: Adapters, path: str | pathlib.Path) -> None:
     # Made like any file, so that it has the rights that the umask leaves.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with open(aside, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(HEADER, json.dumps(header))
-                for name, values in adapters.weights.items():
-                    stored = values.astype(STORED[adapters.dtypes[name]])
-                    buffer = io.BytesIO()
-                    np.lib.format.write_array(
-                        buffer, stored, version=(1, 0), allow_pickle=False
-                    )
-                    archive.writestr(f"{name}.npy", buffer.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with zipfile.ZipFile(aside, "x") as archive:
+            archive.writestr(HEADER, json.dumps(header))
+            for name, values in adapters.weights.items():
+                stored = values.astype(STORED[adapters.dtypes[name]])
+                buffer = io.BytesIO()
+                np.lib.format.write_array(
+                    buffer, stored, version=(1, 0), allow_pickle=False
+                )
+                archive.writestr(f"{name}.npy", buffer.getvalue())
+        durable.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

@@ -120,14 +120,20 @@ class Result:
     arithmetic: frozenset[tuple[str, str]] = frozenset()
 
     def test(self, metric: str) -> list[float]:
-        """A metric of the test split: percent, but for logloss."""
-        scale = 1 if metric == "logloss" else 100
-        return [scale * phase["test"][metric] for phase in self.phases]
+        """A metric of the test split: percent, but for logloss.
+
+        NaN where it is undefined, as `user_auc` of data without users.
+        """
+        return self._of("test", metric)
 
     def valid(self, metric: str) -> list[float]:
-        """A metric of the validation split: percent, but for logloss."""
+        """A metric of the validation split, as `test`."""
+        return self._of("valid", metric)
+
+    def _of(self, split: str, metric: str) -> list[float]:
         scale = 1 if metric == "logloss" else 100
-        return [scale * phase["valid"][metric] for phase in self.phases]
+        values = [phase[split][metric] for phase in self.phases]
+        return [math.nan if one is None else scale * one for one in values]
 
     def domain(self, index: int, metric: str) -> list[float]:
         """A domain's metric of the test split; NaN where undefined."""

@@ -47,7 +47,8 @@ def hold_out(log: ClickLog, name: str) -> HeldOut:
         name: The domain.
 
     Raises:
-        RunError: There is no such domain, or a feature is of another kind.
+        RunError: There is no such domain, a feature is of another kind, or
+            the domain's rows to choose on or to test are all of one class.
     """
     schema = log.schema
     features = _features(schema)
@@ -60,6 +61,14 @@ def hold_out(log: ClickLog, name: str) -> HeldOut:
     train, valid, test = (
         _in_memory(split) for split in (log.train, log.valid, log.test)
     )
+    for what, split in (("validation", valid), ("test", test)):
+        clicks = split.label[split.domain == new]
+        if not 0 < clicks.sum() < len(clicks):
+            raise RunError(
+                f"{name!r} can't be held out: of its {len(clicks)} {what} rows "
+                f"{clicks.sum():.0f} are clicks, and an AUC needs both. Name "
+                "other domains with --domains."
+            )
     others = tuple(one for one in schema.domains if one != name)
     before = dataclasses.replace(
         schema,

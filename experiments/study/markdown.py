@@ -145,8 +145,9 @@ def gain(one: Result, rival: Result | None, metric: str) -> tuple[str, str]:
 
 
 def row(*cells: str) -> str:
-    """A line of a table."""
-    return "| " + " | ".join(cells) + " |"
+    """A line of a table; a bar in a name would begin another cell."""
+    escaped = (cell.replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
 
 
 def _marked(found: Comparison, digits: int = 2) -> str:
@@ -191,5 +192,5 @@ def _beside_paper(one: Result, metric: str) -> list[str]:
     paper = one.arm.paper
     if paper is None:
         return ["", ""]
-    mean = Summary.of(one.test(metric)).mean
-    return [f"{paper:.2f}", f"{mean - paper:+.2f}"]
+    over = Summary.of([value - paper for value in one.test(metric)])
+    return [f"{paper:.2f}", f"{over.mean:+.2f}" if over.text() else ""]

@@ -18,7 +18,7 @@ class Summary:
     Attributes:
         values: One for each seed.
         mean: Their mean.
-        std: Their sample standard deviation; NaN of one value.
+        std: Their sample standard deviation; NaN of one value, or with NaN.
     """
 
     values: tuple[float, ...]
@@ -28,11 +28,15 @@ class Summary:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
         """Summarizes values, of which there is at least one."""
-        spread = statistics.stdev(values) if len(values) > 1 else math.nan
+        spread = math.nan
+        if len(values) > 1 and not any(map(math.isnan, values)):
+            spread = statistics.stdev(values)
         return cls(tuple(values), statistics.mean(values), spread)
 
     def text(self, *, sign: bool = False, digits: int = 2) -> str:
-        """As "80.93 ± 0.12"; without a spread, of one seed, "80.93"."""
+        """As "80.93 ± 0.12"; "80.93" of one seed, "" of what is undefined."""
+        if math.isnan(self.mean):
+            return ""
         plus = "+" if sign else ""
         text = f"{self.mean:{plus}.{digits}f}"
         if math.isnan(self.std):
@@ -82,6 +86,6 @@ class Comparison:
 
 
 def _paired_p(gain: Summary) -> float:
-    if len(gain.values) < FEWEST or gain.std == 0:
+    if len(gain.values) < FEWEST or not gain.std > 0:
         return math.nan
     return float(stats.ttest_1samp(gain.values, 0.0).pvalue)

@@ -29,9 +29,6 @@ from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
 from experiments.study.run_log import RunLog
 
-PRESETS = ("paper", "release", "tuned")
-
-
 READING = (
     "Test split, in percent: mean ± standard deviation over the seeds; of one "
     "seed, with its 95% bootstrap interval over the rows. Gains and p (a "
@@ -126,6 +123,7 @@ class Study:
             jobs=values.jobs,
             console=console,
         )
+        log = RunLog(log.path)  # with what others have added meanwhile
         if self.write(log, values.preset, self._given(values)) is None:
             console.print(
                 f"No table is written: none of its rows compare, or all are of "
@@ -227,13 +225,12 @@ class Study:
         )
 
     def _say(self, log: RunLog, left: Sequence[Any], jobs: int) -> None:
-        for run in left:
-            seconds = trainer.estimate(log, run)
+        known = [trainer.estimate(log, run) for run in left]
+        for run, seconds in zip(left, known, strict=True):
             print(
                 f"{run.key}  {run.label}"
                 + (f"  about {seconds:.0f} s" if seconds else "")
             )
-        known = [trainer.estimate(log, run) for run in left]
         minutes = sum(seconds for seconds in known if seconds) / jobs / 60
         unknown = sum(seconds is None for seconds in known)
         about = f": about {minutes:.0f} min, {jobs} at a time"

@@ -25,6 +25,7 @@ def star(
     rank: int | None = None,
     temperature: int = 32,
     max_adapter_params: int | None = None,
+    lora_alpha: float | None = None,
     use_lora_bias: bool = True,
     lora_dropout: float = 0.0,
     lora_regularizer: Any = None,
@@ -48,6 +49,7 @@ def star(
         rank: The adapters' rank; see `MLoRADense`, as for the next two.
         temperature: Divides a layer's width to give its rank.
         max_adapter_params: The most numbers of one domain's `A` and `B`.
+        lora_alpha: Scales "parallel" adapters by `lora_alpha / rank`.
         use_lora_bias: Whether "parallel" has a `b_d`, beside STAR's `b_p`.
         lora_dropout: Rate of dropout on the input of "parallel" adapters.
         lora_regularizer: Penalty on their `A` and on their `B`.
@@ -91,10 +93,13 @@ def star(
     adapted: Collection[int] = ()
     if parallel:
         adapted = chosen_layers(adapted_layers, hidden)
-    elif (lora_dropout, lora_regularizer, adapted_layers) != (0.0, None, None):
+    elif (lora_alpha, lora_dropout, lora_regularizer, adapted_layers) != (
+        *(None, 0.0, None, None),
+    ):
         raise ValueError(
-            'lora_dropout, lora_regularizer and adapted_layers are for mlora="'
-            f'parallel". Received: lora_dropout={lora_dropout!r}, '
+            "lora_alpha, lora_dropout, lora_regularizer and adapted_layers are "
+            f'for mlora="parallel". Received: lora_alpha={lora_alpha!r}, '
+            f"lora_dropout={lora_dropout!r}, "
             f"lora_regularizer={lora_regularizer!r}, "
             f"adapted_layers={adapted_layers!r}"
         )
@@ -121,6 +126,7 @@ def star(
                     num_domains,
                     use_kernel=False,
                     use_bias=False,
+                    lora_alpha=lora_alpha,
                     use_lora_bias=use_lora_bias,
                     lora_dropout=lora_dropout,
                     lora_regularizer=lora_regularizer,

@@ -117,6 +117,17 @@ def test_what_is_no_flag_is_told_in_words(tmp_path):
     assert "the number of workers (there None, here 2)" in str(error.value)
 
 
+def test_what_only_the_run_there_has_is_told_too(tmp_path):
+    more = {"imports": ["shop"], "workers": 2}
+    begun(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**saved, **more}))
+    with pytest.raises(RunError) as error:
+        run_folder.claim(tmp_path, config())
+    assert "--import (there ['shop'], here None)" in str(error.value)
+    assert "the number of workers (there 2, here None)" in str(error.value)
+
+
 def test_a_long_value_is_cut(tmp_path):
     begun(tmp_path, hidden_units=(8,) * 1000)
     with pytest.raises(RunError) as error:

@@ -469,6 +469,7 @@ def test_cross_stitch_starts_near_the_identity():
         ("ple", {"num_shared": "2"}, "num_shared must be.*='2'"),
         ("star", {"mlora": "serial"}, "'factorized', 'parallel'.*='serial'"),
         ("star", {"lora_dropout": 0.5}, 'for mlora="parallel".*=0.5'),
+        ("star", {"lora_alpha": 2.0}, 'for mlora="parallel".*lora_alpha=2.0'),
         (
             "star",
             {"mlora": "factorized", "adapted_layers": [0]},

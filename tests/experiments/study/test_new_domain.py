@@ -54,7 +54,15 @@ def log():
             (0, 1, 0, 0),
         ]
     )
-    test = split([(4, 3, 1, 1), (1, 1, 1, 0), (3, 2, 0, 1), (2, 1, 2, 0)])
+    test = split(
+        [
+            (4, 3, 1, 1),
+            (1, 1, 1, 0),
+            (3, 2, 0, 1),
+            (2, 1, 2, 0),
+            (1, 1, 0, 0),
+        ]
+    )
     return data.ClickLog(SCHEMA, "f" * 64, train, train, test)
 
 
@@ -70,8 +78,8 @@ def test_what_only_the_new_domain_has_is_unknown_before(log):
     assert train.label.tolist() == [1, 0, 0]
     # cat and item 20 are nobody's before, so test's rows have 0 for them.
     test = parts.before.test
-    assert test.inputs["user"].tolist() == [0, 2]
-    assert test.inputs["item"].tolist() == [0, 1]
+    assert test.inputs["user"].tolist() == [0, 2, 1]
+    assert test.inputs["item"].tolist() == [0, 1, 1]
 
 
 def test_new_values_come_behind_the_old_ones(log):
@@ -117,6 +125,29 @@ def test_an_unknown_domain_and_other_features_are_errors(log):
         held_out.hold_out(dataclasses.replace(log, schema=schema), "b")
 
 
+@pytest.mark.parametrize("what", ["valid", "test"])
+def test_a_domain_without_both_classes_is_told_before_training(log, what):
+    rows = getattr(log, what)
+    label = np.where(rows.domain == 1, 1, rows.label).astype(np.float32)
+    bad = dataclasses.replace(rows, label=label)
+    name = {"valid": "validation", "test": "test"}[what]
+    said = f"'b' can't be held out: of its 2 {name} rows 2 are clicks"
+    with pytest.raises(runs.RunError, match=said):
+        held_out.hold_out(dataclasses.replace(log, **{what: bad}), "b")
+
+
+def test_unknown_domains_are_told_before_training(tmp_path):
+    prepared = clicks.prepare(tmp_path / "some-clicks", rows=300)
+    given = f"--data={prepared}", "--domains=toys,typo"
+    with (
+        own_flags.given(
+            mlora_new_domain.define_flags, *given, f"--output={tmp_path}"
+        ),
+        pytest.raises(runs.RunError, match=r"among .*toys.*Received: typo$"),
+    ):
+        mlora_new_domain.main()
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The command's folder, of one domain of a small log."""
@@ -151,6 +182,7 @@ def written(tmp_path_factory):
             patch.setattr(mlora_new_domain, "held_out", None)
             mlora_new_domain.main()
     assert (folder / "results" / "new_domain.jsonl").read_bytes() == before
+    assert not list((folder / "runs").iterdir())  # nothing is left to go on
     return folder / "results"
 
 
@@ -185,13 +217,16 @@ def test_a_line_is_the_last_recipes_with_all_of_its_seeds(written, tmp_path):
     line = json.loads((written / "new_domain.jsonl").read_text())
     arms = line["arms"]
 
-    def other(**changes):
+    def other(fingerprint=line["fingerprint"], **changes):
         aucs = {arm: {**one, "auc": 0.25} for arm, one in arms.items()}
         recipe = {**line["recipe"], **changes}
-        return {**line, "recipe": recipe, "arms": aucs}
+        content = {"fingerprint": fingerprint, "recipe": recipe, "arms": aucs}
+        return {**line, **content}
 
-    # Before a search, another seed, and the same seed once more.
-    all_of_them = [other(dropout=0.5), other(seed=1), line, other(seed=1)]
+    # Before a search, of data prepared otherwise, another seed, and the same
+    # seed once more.
+    before = other(dropout=0.5), other("0" * 64, seed=2)
+    all_of_them = [*before, other(seed=1), line, other(seed=1)]
     path.write_text("\n".join(map(json.dumps, all_of_them)) + "\n")
     text = mlora_new_domain.write(path).read_text()
     assert "--data=data/some-clicks --seeds=2`" in text

@@ -8,6 +8,7 @@ import pytest
 from experiments import runs
 from experiments import search
 from experiments import search_levers
+from experiments.search_levers import LEVERS
 from experiments.study import recipes
 from experiments.study import trainer
 from experiments.study.chosen import RESULTS
@@ -58,7 +59,12 @@ def searched(tmp_path, monkeypatch):
             )
 
     monkeypatch.setattr(trainer, "train", train)
-    monkeypatch.setattr(DataSet, "open", lambda path: DATA)
+
+    def opened(path, results):
+        chosen = chosen_on(DATA.fingerprint, results)
+        return dataclasses.replace(DATA, chosen=chosen)
+
+    monkeypatch.setattr(DataSet, "open", opened)
 
     def run(*flags):
         given = ("--data=data/some", f"--output={tmp_path}", *flags)
@@ -197,6 +203,41 @@ def test_another_search_adds_to_what_is_there(searched):
     searched("--towers=shared", "--levers=dropout")
     content, _ = searched("--towers=star", "--levers=dropout")
     assert set(content["data"][DATA.fingerprint]) == {"shared", "star"}
+
+
+def test_what_other_levers_chose_stays(searched):
+    """So that one lever can be searched anew."""
+    before, _ = searched("--towers=shared,mlora")
+    first = before["data"][DATA.fingerprint]
+    options = first["mlora"]["chosen"]["tower_options"]
+    assert {"lora_regularizer", "lora_dropout"} <= set(options)
+    after, tried = searched("--towers=mlora", "--levers=lora_dropout")
+    second = after["data"][DATA.fingerprint]
+    assert second["mlora"]["chosen"] == first["mlora"]["chosen"]
+    assert second["shared"] == first["shared"]
+    without, *_ = tried[-3:]
+    assert set(without.tower_options) == set(options) - {"lora_dropout"}
+    assert without.embedding_l2 == 1e-4
+    # What --start says comes before what was chosen.
+    after, _ = searched(
+        *("--towers=mlora", "--levers=lora_dropout"),
+        '--start={"embedding_l2": 0.5}',
+    )
+    third = after["data"][DATA.fingerprint]["mlora"]["chosen"]
+    assert (third["embedding_l2"], third["temperature"]) == (0.5, 64)
+
+
+@pytest.mark.parametrize("lever", LEVERS["mlora"], ids=lambda one: one.name)
+def test_what_mlora_chooses_can_stand_beside_star(lever):
+    """Table 2 gives STAR's adapters what was chosen for MLoRA."""
+    for fields in lever.settings():
+        chosen = {"mlora": fields}
+        data = dataclasses.replace(DATA, chosen=chosen)
+        options = recipes.star_mlora("tuned", data, "joint").tower_options
+        assert options == {
+            "mlora": "parallel",
+            **fields.get("tower_options", {}),
+        }
 
 
 def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path):

@@ -21,6 +21,16 @@ def test_one_value_has_no_spread():
     assert Summary.of([-0.5]).text(sign=True) == "-0.50"
 
 
+def test_what_is_undefined_in_a_seed_is_so_in_all():
+    """As the AUC of a domain whose test rows are all of one class."""
+    found = Summary.of([80.0, math.nan, 81.0])
+    assert math.isnan(found.mean)
+    assert found.text() == found.text(sign=True) == ""
+    compared = Comparison.of([80.0, math.nan, 81.0], [79.0, 80.0, 81.5])
+    assert (compared.gain.text(), compared.p_text) == ("", "")
+    assert not compared.significant
+
+
 def test_p_is_the_paired_t_tests():
     # Differences .1, .3, .2: mean .2, error .1 / sqrt 3, t = 3.4641, and with
     # two degrees of freedom p = 1 - t / sqrt(t^2 + 2).

@@ -541,6 +541,34 @@ def test_what_cannot_be_written_is_told_before_a_run(prepared, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["mlora_table3", "star_table2", "star_figure7"]
+)
+def test_what_is_undefined_has_empty_cells(name, prepared, tmp_path, fake_log):
+    """A domain without a click in test, and data without users."""
+    study = importlib.import_module(f"experiments.{name}").STUDY
+    path = tmp_path / "runs.jsonl"
+    preset = study.presets[0]
+    fake_log(path, study.arms(prepared, preset), seeds=2)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for phase in line["phases"]:
+            phase["test"]["user_auc"] = None
+            phase["test"]["domains"][0] |= {"auc": None, "pcoc": None}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = study.write(RunLog(path), preset).read_text()
+    assert "nan" not in text
+    first = prepared.domains[0]
+    (heading, *_) = [one for one in text.splitlines() if f"| {first} " in one]
+    cells = [cell.strip() for cell in heading.split("|")]
+    place = cells.index(first)
+    rows = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    for line in rows:
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[place] == ""
+        assert cells[place + 1] != ""
+
+
 def test_table_4_goes_from_few_domains_to_many(tmp_path, fake_log):
     study = importlib.import_module("experiments.mlora_table4").STUDY
     for letter, names in (("a", "vwxyz"), ("b", "xy"), ("c", "xyz")):
