@@ -163,8 +163,8 @@ def test_readme_tells_what_adapters_gain_elsewhere():
     age, job = "ml1m-age", "ml1m-occupation"
     assert (
         f"With seven ages the gains are {np.mean(gains[age, 'mlp']):+.2f} with "
-        f"the MLP and {np.mean(gains[age, 'deepfm']):+.2f} with DeepFM, with 21 "
-        "occupations, on the last hidden layer alone, "
+        f"the MLP and {np.mean(gains[age, 'deepfm']):+.2f} with DeepFM, "
+        "with 21 occupations, on the last hidden layer alone, "
         f"{np.mean(gains[job, 'mlp']):+.2f} and "
         f"{np.mean(gains[job, 'deepfm']):+.2f}"
     ) in text
