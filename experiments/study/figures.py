@@ -208,7 +208,14 @@ def gains(found: Sequence[Result], path: pathlib.Path) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.invert_yaxis()
     axes.set_xlabel("gain in test WAUC, points")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    # Not within the axes, where some gain may lie beneath it.
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        frameon=False,
+        fontsize=8,
+        ncols=len(COLORS),
+        loc="outside upper center",
+    )
     _save(figure, path)
 
 
