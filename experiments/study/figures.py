@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEAST_GAIN = -0.3
-"""The lowest gain that a figure of gains has room for, in points."""
+LEAST_GAIN, MOST_GAIN = -0.3, 1.0
+"""The gains that a figure of gains has room for, in points."""
 
 COLORS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fb5", "#d98c1f", "#5b6770")
 
@@ -145,7 +145,7 @@ def gains(found: Sequence[Result], path: pathlib.Path) -> None:
     """What each arm gains over its rival in WAUC, a line for each model.
 
     A dot is the mean over the seeds, its bar their standard deviation. One
-    that is lower than `LEAST_GAIN` is an arrow there, with its number.
+    beyond `LEAST_GAIN` or `MOST_GAIN` is an arrow there, with its number.
     """
     from matplotlib.figure import Figure
 
@@ -171,22 +171,24 @@ def gains(found: Sequence[Result], path: pathlib.Path) -> None:
         place = places[one.arm.data, one.arm.group] + shift
         if math.isnan(gain.mean):
             continue
-        inside = gain.mean >= LEAST_GAIN
+        shown = min(max(gain.mean, LEAST_GAIN), MOST_GAIN)
+        inside = shown == gain.mean
         axes.errorbar(
-            max(gain.mean, LEAST_GAIN),
+            shown,
             place,
             xerr=gain.std if inside and not math.isnan(gain.std) else None,
             color=COLORS[index % len(COLORS)],
-            marker="o" if inside else "<",
+            marker="o" if inside else "<" if gain.mean < 0 else ">",
             markersize=4.5,
             capsize=2,
         )
         if not inside:
             axes.annotate(
                 f"{gain.mean:+.2f}",
-                (LEAST_GAIN, place),
-                xytext=(6, -3),
+                (shown, place),
+                xytext=(6 if gain.mean < 0 else -6, -3),
                 textcoords="offset points",
+                horizontalalignment="left" if gain.mean < 0 else "right",
                 fontsize=8,
             )
     for index, name in enumerate(names):

@@ -37,7 +37,7 @@ def test_a_line_of_gains_for_each_model_below_its_data_set(drawn):
     axes = drawn(
         [
             result(one, "mlp", "base", 0.80, 0.81, 0.82),
-            result(one, "mlp", "one", 0.81, 0.83),
+            result(one, "mlp", "one", 0.803, 0.815),
             result(one, "dcn", "base", 0.80),
             result(one, "dcn", "one", 0.70),
             result(other, "mlp", "base", 0.80),
@@ -60,10 +60,20 @@ def test_a_line_of_gains_for_each_model_below_its_data_set(drawn):
         )
         for bar in axes.containers
     ]
-    assert mean == pytest.approx(1.5)
+    assert mean == pytest.approx(0.4)
     left, right = spread[0][:, 0]
-    assert right - left == pytest.approx(2 * 0.5**0.5)
+    assert right - left == pytest.approx(0.2 * 2**0.5)
     assert alone == pytest.approx(0.2)
     # What is far below is at the edge, and says what it is.
     assert low == figures.LEAST_GAIN
     assert [text.get_text() for text in axes.texts] == ["-10.00"]
+
+
+def test_what_is_far_above_is_at_the_edge_too(drawn):
+    (one, _) = SETS
+    axes = drawn(
+        [result(one, "mlp", "base", 0.70), result(one, "mlp", "one", 0.80)]
+    )
+    (bar,) = axes.containers
+    assert bar.lines[0].get_xdata()[0] == figures.MOST_GAIN
+    assert [text.get_text() for text in axes.texts] == ["+10.00"]
