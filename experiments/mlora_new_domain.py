@@ -84,11 +84,10 @@ def main() -> None:
             }:
                 continue
             with progress.waiting(f"Training without {domain}, seed {seed}"):
-                found = held_out(
-                    data, domain, chosen, strategy, pathlib.Path(values.runs)
-                )
+                folder = pathlib.Path(values.runs) / key
+                found = held_out(data, domain, chosen, strategy, folder)
             lines.append(log, found)
-            shutil.rmtree(pathlib.Path(values.runs) / key)
+            shutil.rmtree(folder)
             console.print(
                 f"{data.name} without {domain}, seed {seed}: "
                 + ", ".join(
@@ -127,7 +126,6 @@ def held_out(
     keras.utils.clear_session()
     log = click_logs.load(data.path, "memory")
     parts = parting.hold_out(log, domain)
-    key = _key(data.fingerprint, chosen.to_dict(), domain)
     return {
         "data": data.name,
         "fingerprint": data.fingerprint,
@@ -137,7 +135,7 @@ def held_out(
         "rows": len(parts.known.train),
         "new_values": parts.new_values,
         "unseen": round(parts.unseen, 5),
-        "arms": new_domain.arms(parts, chosen, strategy, folder / key),
+        "arms": new_domain.arms(parts, chosen, strategy, folder),
     }
 
 
