@@ -39,7 +39,7 @@ class RunLog:
         self._bases: dict[str, str] = {}
         for number, row in enumerate(lines.read(path), start=1):
             try:
-                self._add(row)
+                self.take(row)
             except (KeyError, TypeError, IndexError, AttributeError) as error:
                 raise lines.damaged(path, number, error) from None
 
@@ -63,10 +63,10 @@ class RunLog:
     def append(self, row: Row) -> None:
         """Adds a run; once this returns, a crash doesn't lose it."""
         lines.append(self.path, row)
-        self._add(row)
+        self.take(row)
 
-    def _add(self, row: Row) -> None:
-        """Takes a row up, under its own key and its base's."""
+    def take(self, row: Row) -> None:
+        """Takes up a row that is in the file, under its key and its base's."""
         place = row["fingerprint"], row["recipe"]
         key, base = run.key(*place), run.base_key(*place)
         row["phases"][-1]["test"]["wauc"]

@@ -2,35 +2,23 @@
 
 import concurrent.futures
 import contextlib
-import functools
-import logging
 import multiprocessing
 import os
 import pathlib
-import shutil
 import statistics
-import threading
 import time
 from collections.abc import Generator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments import binary  # noqa: F401 -- before TensorFlow
 from experiments.runs import RunError
 from experiments.study import lines
+from experiments.study import worker
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
-from mlora_tf.stop_signals import Stopped
-from mlora_tf.stop_signals import StopSignals
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from mlora_tf.data import ClickLog
 
 RUNS_PER_PROCESS = 8
 """Processes end after these: what TensorFlow keeps doesn't pile up.
@@ -60,11 +48,12 @@ def train(
     jobs: int,
     console: Console,
 ) -> None:
-    """Trains what the log lacks and adds each run to it as it ends.
+    """Trains what the log lacks; each run is added to it as it ends.
 
     Stopped by a signal and called again, it goes on where it was: finished
     runs are in the log, and one in training saves its state at once. Killed,
-    such a run goes on from what it saved last.
+    such a run goes on from what it saved last. Another study may train some of
+    the same runs meanwhile, with the same folder: each is trained once.
 
     Args:
         log: The finished runs.
@@ -89,15 +78,16 @@ def train(
     began = time.monotonic()
     with (
         # Whatever ends the loop ends the processes, at once.
-        contextlib.closing(_rows(wanted, folder, jobs)) as rows,
+        contextlib.closing(
+            _all_rows(log, wanted, folder, jobs, console)
+        ) as rows,
         Progress(
             console=console, transient=True, disable=not console.is_terminal
         ) as progress,
     ):
         bar = progress.add_task("runs", total=len(wanted))
         for done, (one, row) in enumerate(rows, start=1):
-            log.append(row)
-            shutil.rmtree(folder / one.key)
+            log.take(row)
             progress.advance(bar)
             pace = (time.monotonic() - began) / done
             console.print(
@@ -108,20 +98,52 @@ def train(
             )
 
 
-def _rows(
-    runs: Sequence[Run], folder: pathlib.Path, jobs: int
+Rows = Generator[tuple[Run, dict[str, Any] | None], None, None]
+"""Runs as they end, each with its row; None while another study has it."""
+
+
+def _all_rows(
+    log: RunLog,
+    runs: Sequence[Run],
+    folder: pathlib.Path,
+    jobs: int,
+    console: Console,
 ) -> Generator[tuple[Run, dict[str, Any]], None, None]:
+    """Trains runs; those that another study is training come last."""
+    for wait in (False, True):
+        elsewhere = []
+        with contextlib.closing(_rows(log, runs, folder, jobs, wait)) as rows:
+            for one, row in rows:
+                if row is None:
+                    elsewhere.append(one)
+                else:
+                    yield one, row
+        for one in elsewhere:
+            console.print(
+                f"{one.label}: another study trains it; waits for its end.",
+                soft_wrap=True,
+            )
+        runs = elsewhere
+
+
+def _rows(
+    log: RunLog,
+    runs: Sequence[Run],
+    folder: pathlib.Path,
+    jobs: int,
+    wait: bool,
+) -> Rows:
     """Trains runs, several at a time; each comes with its row as it ends."""
     most = jobs * RUNS_PER_PROCESS
     for first in range(0, len(runs), most):
         with concurrent.futures.ProcessPoolExecutor(
             jobs,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start,
+            initializer=worker.start,
             initargs=(os.getpid(),),
         ) as pool:
             pending = {
-                pool.submit(_train, one, str(folder)): one
+                pool.submit(worker.train, one, folder, log.path, wait=wait): one
                 for one in runs[first : first + most]
             }
             try:
@@ -175,59 +197,3 @@ def _result(future: "concurrent.futures.Future[Any]", run: Run) -> Any:
         ) from None
     except Exception as error:
         raise RunError(f"{run.label}: {error}") from error
-
-
-def _start(parent: int) -> None:
-    """Sets up a process: one thread, and an end with its parent's."""
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # A study has the two phases on the same rows on purpose, in run after run.
-    logging.getLogger("mlora_tf.training").setLevel(logging.ERROR)
-    _strategy()
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent was killed."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-@functools.cache
-def _strategy() -> "tf.distribute.Strategy":
-    from experiments.runs import start_tensorflow
-
-    return start_tensorflow(replicas=1, threads=1)
-
-
-@functools.lru_cache(maxsize=1)
-def _load(path: str) -> "ClickLog":
-    from mlora_tf import data
-
-    return data.load(path, "memory")
-
-
-def _train(run: Run, folder: str) -> dict[str, Any]:
-    """Trains a run in this process and gives back its row."""
-    import keras
-
-    from experiments import runs
-    from experiments.study.run_row import row
-
-    # Names that Keras counts and seeds that it keeps start anew.
-    keras.utils.clear_session()
-    log = _load(run.data.path)
-    if log.fingerprint != run.data.fingerprint:
-        raise RunError(f"{run.data.path} has changed since the start.")
-    output = pathlib.Path(folder) / run.key
-    try:
-        with StopSignals() as stop:
-            runs.run(
-                *(log, run.recipe, output),
-                strategy=_strategy(),
-                export=False,
-                stop=stop,
-            )
-    except Stopped as stopped:
-        # The pool has the next run for this process already.
-        os._exit(stopped.status)
-    return row(run, output)

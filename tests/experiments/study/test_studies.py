@@ -1,14 +1,19 @@
 """Every table's command: its rows, its runs, and that it trains and writes."""
 
+import concurrent.futures
 import dataclasses
 import importlib
+import io
 import json
 import pathlib
 import re
+import time
 
 import pytest
 
+from data_prep.folder_lock import locked
 from experiments import runs
+from experiments.study import lines
 from experiments.study import recipes
 from experiments.study import trainer
 from experiments.study.arm import Arm
@@ -137,7 +142,7 @@ def timeless(phases):
 
 def test_a_second_time_nothing_is_trained(trained, prepared, monkeypatch):
     monkeypatch.setattr(
-        trainer, "_train", lambda *_: pytest.fail("trained again")
+        trainer, "_rows", lambda *_: pytest.fail("trained again")
     )
     before = (trained / "results" / "runs.jsonl").read_bytes()
     given = flags_for(prepared, trained, "--seeds=2")
@@ -173,6 +178,39 @@ def test_more_runs_than_a_process_has_go_on(prepared, tmp_path, monkeypatch):
     )
     assert list(log.rows) == [run.key for run in wanted]
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_studies_at_once_train_each_run_once(prepared, tmp_path):
+    """What both want is the other's for one of them, which waits for it."""
+    path, folder = tmp_path / "runs.jsonl", tmp_path / "runs"
+    base, _, joint = small_arms(prepared, "tuned")
+    first, shared, last = base.run(0), joint.run(0), joint.run(1)
+    said = io.StringIO()
+    console = trainer.Console(file=said)
+
+    def study(*wanted):
+        log = RunLog(path)
+        trainer.train(log, wanted, folder, jobs=1, console=console)
+        return list(log.rows)
+
+    folder.mkdir()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # As a study that trains it has it.
+        with locked(folder / f"{shared.key}.lock", folder / shared.key):
+            one = pool.submit(study, shared, first)
+            other = pool.submit(study, shared, last)
+            while said.getvalue().count("waits for its end") < 2:
+                assert not one.done()
+                assert not other.done()
+                time.sleep(0.05)
+            done = {run["recipe"]["seed"] for run in lines.read(path)}
+            assert done == {0, 1}
+            assert len(list(lines.read(path))) == 2
+        assert one.result() == [first.key, shared.key]
+        assert other.result() == [last.key, shared.key]
+    assert set(RunLog(path).rows) == {first.key, shared.key, last.key}
+    assert len(path.read_text().splitlines()) == 3
+    assert not list(folder.iterdir())
 
 
 def test_a_dry_run_says_what_is_missing_and_how_long(trained, prepared, capsys):
