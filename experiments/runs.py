@@ -92,108 +92,93 @@ def run(
     workers = Workers(strategy)
     with contextlib.ExitStack() as stack:
         workers.from_chief(lambda: stack.enter_context(run_folder.held(output)))
-        return _run(
-            log,
-            recipe,
-            output,
-            strategy,
-            deterministic,
-            export,
-            console,
-            stop,
-            workers,
-            imports,
-            train,
-            about,
-            origin,
-        )
+        config: dict[str, Any] = {
+            **about,
+            "recipe": recipe.to_dict(),
+            "data": log.fingerprint,
+            "reading": log.reading,
+            "replicas": strategy.num_replicas_in_sync,
+            "deterministic": deterministic,
+        }
+        if imports:
+            config["imports"] = list(imports)
+        if workers.count > 1:
+            config["workers"] = workers.count
+            workers.check_same("flags and data", config)
 
+        def begin() -> dict[str, Any] | None:
+            run_folder.claim(output, config, origin)
+            return _finished(log, output, export, console)
 
-def _run(
-    log: ClickLog,
-    recipe: Recipe,
-    output: pathlib.Path,
-    strategy: tf.distribute.Strategy,
-    deterministic: bool,
-    export: bool,
-    console: Console | None,
-    stop: StopSignals | None,
-    workers: Workers,
-    imports: Sequence[str],
-    train: Callable[..., list[training.Phase]],
-    about: Mapping[str, Any],
-    origin: Mapping[str, Any],
-) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        **about,
-        "recipe": recipe.to_dict(),
-        "data": log.fingerprint,
-        "reading": log.reading,
-        "replicas": strategy.num_replicas_in_sync,
-        "deterministic": deterministic,
-    }
-    if imports:
-        config["imports"] = list(imports)
-    if workers.count > 1:
-        config["workers"] = workers.count
-        workers.check_same("flags and data", config)
-    metrics_path = output / "metrics.json"
-
-    def finished() -> dict[str, Any] | None:
-        run_folder.claim(output, config, origin)
-        if not metrics_path.is_file():
-            return None
-        if console is not None:
-            console.print(f"{output} is finished already.", soft_wrap=True)
-        if export and not serving.versions(output / "serving"):
-            model = keras.models.load_model(
-                output / "model.keras", safe_mode=True
+        if (before := workers.from_chief(begin)) is not None:
+            return before
+        try:
+            phases = train(
+                log,
+                recipe,
+                strategy,
+                state_folder=output / "state",
+                phase_callbacks=(
+                    standard_callbacks(output, console)
+                    if workers.is_chief
+                    else lambda phase, steps: []
+                ),
+                stop=stop,
             )
-            _export(model, log, output)
-        return json.loads(metrics_path.read_text("utf-8"))
-
-    metrics = workers.from_chief(finished)
-    if metrics is not None:
-        return metrics
-    try:
-        phases = train(
-            log,
-            recipe,
-            strategy,
-            state_folder=output / "state",
-            phase_callbacks=(
-                standard_callbacks(output, console)
-                if workers.is_chief
-                else lambda phase, steps: []
-            ),
-            stop=stop,
-        )
-    except (RecipeError, DataError):
-        # What was refused before it began is no run.
-        if workers.is_chief:
-            run_folder.withdraw(output)
-        raise
-
-    def write_model() -> None:
-        write(output / "history.csv", run_folder.history(phases))
-        model = phases[-1].model
-        run_folder.save(model, output / "model.keras")
-        write(output / "schema.json", log.schema.to_json())
-        # A run killed after its export doesn't export a second version.
-        if export and not serving.versions(output / "serving"):
-            if workers.count > 1:  # One without a strategy, which would wait.
-                model = keras.models.load_model(
-                    output / "model.keras", safe_mode=True
+        except (RecipeError, DataError):
+            # What was refused before it began is no run.
+            if workers.is_chief:
+                run_folder.withdraw(output)
+            raise
+        with _waiting(console, f"Exporting {output}"):
+            workers.from_chief(
+                lambda: _write_model(
+                    log, phases, output, export, alone=workers.count == 1
                 )
-            _export(model, log, output)
+            )
+        with _waiting(console, "Evaluating"):
+            metrics = _metrics(log, phases, workers)
+        # Last, because it says that the run is finished.
+        workers.from_chief(lambda: write_json(output / "metrics.json", metrics))
+        return metrics
 
-    with _waiting(console, f"Exporting {output}"):
-        workers.from_chief(write_model)
-    with _waiting(console, "Evaluating"):
-        metrics = _metrics(log, phases, workers)
-    # Last, because it says that the run is finished.
-    workers.from_chief(lambda: write_json(metrics_path, metrics))
+
+def _finished(
+    log: ClickLog, output: pathlib.Path, export: bool, console: Console | None
+) -> dict[str, Any] | None:
+    """The metrics of a run that has ended, exported if it wasn't yet."""
+    path = output / "metrics.json"
+    if not path.is_file():
+        return None
+    if console is not None:
+        console.print(f"{output} is finished already.", soft_wrap=True)
+    if export and not serving.versions(output / "serving"):
+        _export(_saved(output), log, output)
+    metrics: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return metrics
+
+
+def _write_model(
+    log: ClickLog,
+    phases: Sequence[training.Phase],
+    output: pathlib.Path,
+    export: bool,
+    *,
+    alone: bool,
+) -> None:
+    """Writes what a trained run has beside its metrics."""
+    write(output / "history.csv", run_folder.history(phases))
+    model = phases[-1].model
+    run_folder.save(model, output / "model.keras")
+    write(output / "schema.json", log.schema.to_json())
+    # A run killed after its export doesn't export a second version.
+    if export and not serving.versions(output / "serving"):
+        # Of several workers' models, one without a strategy, which would wait.
+        _export(model if alone else _saved(output), log, output)
+
+
+def _saved(output: pathlib.Path) -> keras.Model:
+    return keras.models.load_model(output / "model.keras", safe_mode=True)
 
 
 def _waiting(
