@@ -5,8 +5,9 @@ r"""LazyAdam against Adam: quality and time, with error bars.
 The MLP with MLoRA, jointly: with Adam and what the preset has, L2 on whole
 tables above all; with Adam without any L2; and with LazyAdam without L2 and
 with L2 of several strengths on the batch's own rows, which keeps the gradient
-sparse. The strength that validation prefers is the arm to compare; `--dry_run`
-says how long it will take.
+sparse. The strength that validation prefers is the arm to compare. A seed takes
+five minutes of a core by gender, an hour or two on Amazon. By gender
+LazyAdam is .6 WAUC below, and no faster on tables as small as those.
 """
 
 from collections.abc import Sequence

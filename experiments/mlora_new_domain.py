@@ -11,7 +11,9 @@ domains' predictions. The paper says that adding and fine-tuning an adapter is
 "very convenient" and gives no number.
 
 Every domain and seed is a line of `new_domain.jsonl`; killed, the same command
-goes on. Each domain trains one base and four models on top of it.
+goes on. Each domain trains one base and four models on top of it. By age,
+adapters with rows for the new ids reach what training all weights does, or
+more, for five of seven domains, and nobody else's prediction moves.
 """
 
 import json
