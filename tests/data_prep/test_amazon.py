@@ -1,11 +1,9 @@
 import collections
 import csv
+import functools
 import gzip
 import io
 import json
-import pathlib
-import subprocess
-import sys
 import tracemalloc
 from unittest import mock
 
@@ -18,8 +16,7 @@ from data_prep import amazon_files
 from data_prep import amazon_lines
 from data_prep import amazon_reviews
 from data_prep.folder import PreparationError
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tests import programs
 
 # Users A0 to A9 have each reviewed 3 of the 10 items of a category.
 BOOKS = [
@@ -743,13 +740,7 @@ def test_the_output_is_checked_before_the_input(tmp_path):
 # The binary.
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "data_prep.amazon", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+run = functools.partial(programs.run, "data_prep.amazon")
 
 
 def test_the_binary(tmp_path):
@@ -812,14 +803,3 @@ def test_flags_out_of_range(tmp_path):
         assert (
             run("--raw=.", f"--output={tmp_path / 'out'}", flag).returncode == 1
         )
-
-
-def test_the_binary_loads_no_tensorflow():
-    script = (
-        "import sys, data_prep.amazon\n"
-        "print({'tensorflow', 'keras', 'mlora_tf'} & set(sys.modules))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.stdout == "set()\n", result.stderr

@@ -1,8 +1,5 @@
 import io
 import json
-import pathlib
-import subprocess
-import sys
 import tarfile
 import zipfile
 
@@ -15,8 +12,8 @@ from data_prep import mamdr
 from data_prep import mamdr_json
 from data_prep.folder import PreparationError
 from mlora_tf import data
+from tests import programs
 
-ROOT = pathlib.Path(__file__).parents[2]
 HEADER = "uid,pid,domain,label"
 FILES = {"train": "train", "val": "valid", "test": "test"}
 
@@ -685,12 +682,7 @@ def test_the_binary(tmp_path):
 
     def run(*more):
         flags = [f"--raw={path}", f"--output={tmp_path / 'out'}", *more]
-        return subprocess.run(
-            [sys.executable, "-m", "data_prep.mamdr", *flags],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        return programs.run("data_prep.mamdr", *flags)
 
     result = run("--subset=a", "--drop_one_class_domains")
     assert result.returncode == 0, result.stderr

@@ -1,7 +1,5 @@
+import functools
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +10,8 @@ from data_prep.folder import PreparationError
 from mlora_tf import data
 from mlora_tf.evaluation import evaluate
 from mlora_tf.schema import Schema
+from tests import programs
 
-ROOT = pathlib.Path(__file__).parents[2]
 ROWS = 60_000
 
 
@@ -39,13 +37,7 @@ def every_row(log, read):
     )
 
 
-def command(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "data_prep.synthetic", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+command = functools.partial(programs.run, "data_prep.synthetic")
 
 
 def test_same_seed_same_bytes_in_another_process(made, tmp_path):
@@ -203,18 +195,3 @@ def test_the_command_reports_errors_in_one_line(made):
     assert finished.returncode == 1
     assert finished.stderr == "error: --rank must be 1 to 6, and is 9.\n"
     assert contents(made) == before
-
-
-def test_imports_no_tensorflow():
-    script = (
-        "import sys, data_prep.synthetic;"
-        "print({'tensorflow', 'keras', 'mlora_tf'} & set(sys.modules))"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert finished.stdout == "set()\n"

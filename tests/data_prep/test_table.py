@@ -1,8 +1,6 @@
+import functools
 import gzip
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +11,7 @@ import pytest
 from data_prep import table
 from data_prep.layout import PreparationError
 from mlora_tf import data
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tests import programs
 
 # click, shop, user, item, price, history, part
 ROWS = [
@@ -596,13 +593,7 @@ def test_a_domain_without_rows(tmp_path):
 # The binary.
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "data_prep.table", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+run = functools.partial(programs.run, "data_prep.table")
 
 
 def test_the_binary(tmp_path):
@@ -628,17 +619,6 @@ def test_the_binary(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {tmp_path / 'out'} exists; add")
     assert result.stderr.count("\n") == 1
-
-
-def test_the_binary_loads_no_tensorflow():
-    script = (
-        "import sys, data_prep.table\n"
-        "print({'tensorflow', 'keras', 'mlora_tf'} & set(sys.modules))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.stdout == "set()\n", result.stderr
 
 
 def test_a_domain_that_is_a_feature_too_is_said(tmp_path, warnings):

@@ -1,11 +1,9 @@
+import functools
 import io
 import itertools
 import json
-import pathlib
 import random
 import stat
-import subprocess
-import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -18,8 +16,8 @@ from data_prep import csv_blocks
 from data_prep import taobao
 from data_prep.folder import PreparationError
 from mlora_tf import data
+from tests import programs
 
-ROOT = pathlib.Path(__file__).parents[2]
 SPLITS = ("train", "valid", "test")
 HEADER = "user_id,item_id,theme_id,reach_time"
 TIME = "2019-06-13 04:32:05"
@@ -754,13 +752,7 @@ def test_the_output_is_checked_before_the_input(tmp_path):
 # The binary.
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "data_prep.taobao", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+run = functools.partial(programs.run, "data_prep.taobao")
 
 
 def test_the_binary(tmp_path):
@@ -788,14 +780,3 @@ def test_the_binary(tmp_path):
         f"error: {tmp_path / 'out'} exists; add --overwrite to replace it, or "
         "name another folder as --output.\n"
     )
-
-
-def test_the_binary_loads_no_tensorflow():
-    script = (
-        "import sys, data_prep.taobao, data_prep.mamdr\n"
-        "print({'tensorflow', 'keras', 'mlora_tf'} & set(sys.modules))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.stdout == "set()\n", result.stderr
