@@ -14,16 +14,26 @@ NUM_ITEMS = 40
 
 
 def prepare(
-    output: pathlib.Path, rows: int = 3000, seed: int = 0
+    output: pathlib.Path,
+    rows: int = 3000,
+    seed: int = 0,
+    *,
+    own_users: bool = False,
 ) -> pathlib.Path:
-    """Writes a prepared folder whose clicks depend on item and domain."""
+    """Writes a prepared folder whose clicks depend on item and domain.
+
+    Users are in all domains, or, `own_users`, each in one alone.
+    """
     rng = np.random.default_rng(seed)
     item = rng.integers(0, NUM_ITEMS, rows)
     domain = rng.choice(len(DOMAINS), rows, p=[0.6, 0.3, 0.1])
     taste = rng.normal(size=(len(DOMAINS), NUM_ITEMS))
     click = rng.random(rows) < 1 / (1 + np.exp(1 - 2 * taste[domain, item]))
+    user = rng.integers(0, NUM_USERS, rows)
+    if own_users:
+        user = user // len(DOMAINS) * len(DOMAINS) + domain
     columns = {
-        "user": rng.integers(1, NUM_USERS + 1, rows),
+        "user": user + 1,
         "item": item + 1,
         "domain": domain,
         "label": click.astype(np.int8),

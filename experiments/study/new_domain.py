@@ -10,18 +10,22 @@ import tensorflow as tf
 from experiments.study.held_out import HeldOut
 from mlora_tf import training
 from mlora_tf.data import ClickLog
+from mlora_tf.domain_slices import is_domain_table
 from mlora_tf.domains import add_domain
 from mlora_tf.fine_tuning import train_only
+from mlora_tf.layers import EmbeddingTable
 from mlora_tf.metrics import auc
 from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import score_split
 from mlora_tf.recipes import Recipe
+from mlora_tf.transform import freeze_all_but
 from mlora_tf.transform import unfreeze
 from mlora_tf.vocabulary import grow_vocabulary
 
 ARMS = (
     "zero-shot",
     "adapters",
+    "new ids",
     "adapters and new ids",
     "everything",
     "from scratch",
@@ -38,10 +42,10 @@ def arms(
     """Trains a base on all other domains, then the new one in each way.
 
     "zero-shot" adds the domain and trains nothing; "adapters" trains what is
-    the new domain's own, its new ids unknown; "adapters and new ids" trains
-    rows for these too, and leaves all others as they are; "everything" trains
-    all weights on the new domain's rows; "from scratch" has never seen
-    another domain.
+    the new domain's own, its new ids unknown; "new ids" trains rows for these
+    alone, "adapters and new ids" both, and all other weights stay as they are;
+    "everything" trains all weights on the new domain's rows; "from scratch" has
+    never seen another domain.
 
     Args:
         parts: The rows.
@@ -95,22 +99,42 @@ def arms(
         train_only(larger, name)
     tuned(ARMS[1], larger, parts.unknown)
     with strategy.scope():
+        rows = _grown(base.model, name, parts)
+        _train_new_ids(rows, name)
+    if rows.trainable_weights:
+        tuned(ARMS[2], rows, parts.known)
+    else:  # It has no new ids.
+        report(ARMS[2], rows, parts.known, 0)
+    with strategy.scope():
         grown = _grown(base.model, name, parts)
         train_only(grown, name)
-    tuned(ARMS[2], grown, parts.known)
+    tuned(ARMS[3], grown, parts.known)
     with strategy.scope():
         everything = _grown(base.model, name, parts)
         unfreeze(everything)
-    tuned(ARMS[3], everything, parts.known)
+    tuned(ARMS[4], everything, parts.known)
     keras.utils.set_random_seed(recipe.seed)
     with strategy.scope():
         scratch = training.build(parts.known, recipe, tower="shared")
-    tuned(ARMS[4], scratch, parts.known)
+    tuned(ARMS[5], scratch, parts.known)
     return reports
 
 
 def _grown(base: keras.Model, name: str, parts: HeldOut) -> keras.Model:
     return grow_vocabulary(add_domain(base, name), parts.known.schema)
+
+
+def _train_new_ids(model: keras.Model, name: str) -> None:
+    """Leaves the new ids' rows as the only weights that train."""
+    train_only(model, name)
+    freeze_all_but(
+        model,
+        {
+            id(layer.embeddings)
+            for layer in model._flatten_layers(include_self=False)
+            if isinstance(layer, EmbeddingTable) and not is_domain_table(layer)
+        },
+    )
 
 
 def _others(model: keras.Model, before: ClickLog) -> np.ndarray:

@@ -151,8 +151,14 @@ def test_unknown_domains_are_told_before_training(tmp_path):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The command's folder, of one domain of a small log."""
-    folder = tmp_path_factory.mktemp("new_domain")
-    prepared = clicks.prepare(folder / "some-clicks", rows=900)
+    return write(tmp_path_factory.mktemp("new_domain"), own_users=True)
+
+
+def write(folder, *, own_users):
+    """Runs the command in a folder, twice, and gives that of its results."""
+    prepared = clicks.prepare(
+        folder / "some-clicks", rows=900, own_users=own_users
+    )
     small = Recipe(
         hidden_units=(8,),
         embedding_dim=4,
@@ -195,12 +201,25 @@ def test_each_way_moves_what_it_says(written):
     assert arms["zero-shot"]["trained"] == 0
     # What is the new domain's own leaves the others as they are; rounding may
     # differ, because products of another size may have another kernel.
-    for arm in ("zero-shot", "adapters", "adapters and new ids"):
+    for arm in ("zero-shot", "adapters", "new ids", "adapters and new ids"):
         assert arms[arm]["change"] < 1e-6
+    # Each part of it by itself, and nothing else.
+    both = arms["adapters"]["trained"] + arms["new ids"]["trained"]
+    assert arms["adapters and new ids"]["trained"] == both
+    assert arms["new ids"]["trained"] > 0
+    assert arms["new ids"]["auc"] != arms["zero-shot"]["auc"]
     assert arms["everything"]["change"] > 1e-6
     assert arms["from scratch"]["change"] is None
     assert all(0 < one["auc"] < 1 for one in arms.values())
     assert arms["adapters"]["auc"] != arms["zero-shot"]["auc"]
+
+
+@pytest.mark.slow
+def test_a_domain_without_new_ids_has_no_rows_to_train(tmp_path):
+    path = write(tmp_path, own_users=False) / "new_domain.jsonl"
+    arms = json.loads(path.read_text())["arms"]
+    assert arms["new ids"] == arms["zero-shot"]
+    assert arms["adapters and new ids"]["trained"] > 0
 
 
 def test_the_table_has_a_line_for_each_domain(written):
@@ -227,8 +246,12 @@ def test_a_line_is_the_last_recipes_with_all_of_its_seeds(written, tmp_path):
     # seed once more.
     before = other(dropout=0.5), other("0" * 64, seed=2)
     all_of_them = [*before, other(seed=1), line, other(seed=1)]
-    path.write_text("\n".join(map(json.dumps, all_of_them)) + "\n")
-    text = mlora_new_domain.write(path).read_text()
+
+    def written_of(them):
+        path.write_text("\n".join(map(json.dumps, them)) + "\n")
+        return mlora_new_domain.write(path).read_text()
+
+    text = written_of(all_of_them)
     assert "--data=data/some-clicks --seeds=2`" in text
     heading, _, row = (
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -239,6 +262,46 @@ def test_a_line_is_the_last_recipes_with_all_of_its_seeds(written, tmp_path):
     for arm in new_domain.ARMS:
         mean = (100 * arms[arm]["auc"] + 25.0) / 2
         assert row[heading.index(arm)].startswith(f"{mean:.2f} ± ")
+    # A line of before there was a way leaves its cell empty.
+    assert "|  |" not in written_of([line])
+    assert written_of([older(line)]).count("|  |") == 1
+
+
+def older(line):
+    """A line of before the new ids' rows alone were one of the ways."""
+    left = {arm: one for arm, one in line["arms"].items() if arm != "new ids"}
+    return {**line, "arms": left}
+
+
+def test_a_line_that_lacks_a_way_is_trained_anew(
+    written, tmp_path, monkeypatch
+):
+    path = tmp_path / "new_domain.jsonl"
+    line = json.loads((written / "new_domain.jsonl").read_text())
+    path.write_text(json.dumps(older(line)) + "\n")
+    prepared = clicks.prepare(
+        tmp_path / "some-clicks", rows=900, own_users=True
+    )
+
+    def held_out(data, domain, chosen, strategy, folder):
+        folder.mkdir(parents=True)
+        return line
+
+    monkeypatch.setattr(mlora_new_domain, "held_out", held_out)
+    monkeypatch.setattr(
+        mlora_new_domain, "recipe", lambda *_, seed: Recipe(**line["recipe"])
+    )
+    given = (
+        f"--data={prepared}",
+        f"--output={tmp_path}",
+        f"--runs={tmp_path / 'runs'}",
+        "--domains=toys",
+    )
+    with own_flags.given(mlora_new_domain.define_flags, *given):
+        for _ in range(2):
+            mlora_new_domain.main()
+            assert len(path.read_text().splitlines()) == 2
+    assert "|  |" not in path.with_suffix(".md").read_text()
 
 
 def test_without_lines_nothing_is_written(tmp_path):
