@@ -4,7 +4,8 @@ r"""Every table and figure again, from the runs that are there, and one page.
 
 Reads `runs.jsonl` and `new_domain.jsonl` in `experiments/results` and trains
 nothing. Rewrites the Markdown, JSON and PNG of every study that has a
-comparison to show, each row with all of its seeds, and `report.html`: these
+comparison to show, each row with all of its seeds, `coverage.md`, which says
+what has run and what hasn't, and `report.html`: these
 tables and those that other commands write there, sortable, with a filter by
 data set, model, tower and arm, and the figures, in one file that needs no
 network. Takes seconds. What a table lacks is trained by its own command.
@@ -32,6 +33,7 @@ from experiments import star_section44
 from experiments import star_table2
 from experiments import star_table3
 from experiments import towers
+from experiments.study import coverage
 from experiments.study import page
 from experiments.study.chosen import RESULTS
 from experiments.study.run_log import RunLog
@@ -92,6 +94,8 @@ def main() -> None:
         for preset in study.presets
     ]
     written.append(mlora_new_domain.write(output / "new_domain.jsonl"))
+    written.append(output / "coverage.md")
+    runs.write(output / "coverage.md", coverage.markdown(log, STUDIES))
     others = (output / f"{name}.md" for name in OTHERS)
     sections = [
         _section(path)

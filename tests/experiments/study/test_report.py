@@ -1,6 +1,7 @@
 """The report: all tables from a log, and a page that a browser draws."""
 
 import base64
+import dataclasses
 import html.parser
 import json
 import shutil
@@ -11,6 +12,8 @@ import pytest
 from experiments import mlora_table2
 from experiments import report
 from experiments import runs
+from experiments import star_figure7
+from experiments.study import coverage
 from experiments.study import page
 from experiments.study.data_set import DataSet
 from experiments.study.run_log import RunLog
@@ -53,10 +56,42 @@ def test_every_table_with_a_comparison_is_written(written):
     assert names == {
         *("mlora_table2", "mlora_table3", "mlora_table4"),
         *("mlora_controls", "mlora_figure4", "towers", "lazy_adam"),
+        "coverage",
     }
     text = (written / "mlora_table2.md").read_text()
     assert "data/ml1m-gender,data/three <shops>" in text
     assert (written / "mlora_table3.png").is_file()
+
+
+def test_what_has_run_and_what_has_not_is_a_table_too(tmp_path, fake_log):
+    study = mlora_table2.STUDY
+    mlp, deepfm = (
+        [arm for arm in study.arms(SETS[0], "tuned") if arm.group == group]
+        for group in ("mlp", "deepfm")
+    )
+    path = tmp_path / "runs.jsonl"
+    fake_log(path, mlp, seeds=2)
+    # A joint run that has no base yet compares with nothing.
+    fake_log(path, deepfm[1:2], seeds=1)
+    text = coverage.markdown(RunLog(path), [study, star_figure7.STUDY])
+    lines = text.splitlines()[-2:]
+    wide = "wide_deep, nfm, autoint, pnn, dcn, fibinet, deepfm, xdeepfm, star"
+    assert lines == [
+        "|---|---|---|---|---|---|",
+        f"| mlora_table2 | tuned | ml1m-gender | 3 of 30 | 2 | {wide} |",
+    ]
+    # With its base it does; one of three seeds is compared alone.
+    fake_log(path, deepfm[:1], seeds=3)
+    study = dataclasses.replace(study, data=("data/three <shops>",))
+    fake_log(path, study.arms(SETS[1], "tuned")[1:2], seeds=1)
+    text = coverage.markdown(RunLog(path), [study])
+    models = "mlp, wide_deep, nfm, autoint, pnn, dcn, fibinet, deepfm, xdeepfm"
+    wide = wide.replace(" deepfm,", "")
+    start = "| mlora_table2 | tuned |"
+    assert text.splitlines()[-2:] == [
+        f"{start} ml1m-gender | 6 of 30 | 1 to 3 | {wide} |",
+        f"{start} three <shops> | 0 of 30 |  | {models}, star |",
+    ]
 
 
 def test_a_table_says_who_wrote_it_and_what_trains_the_rest(written):
