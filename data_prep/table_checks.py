@@ -1,5 +1,6 @@
 """Checks what a user says of the columns of a log."""
 
+import keyword
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -25,6 +26,12 @@ def check_input_name(what: str, name: str) -> None:
             f"{what}{short(name)} can't name an input of a model: that must be "
             "an ASCII letter, then letters, digits and underscores. Rename the "
             "column in the log."
+        )
+    # As arguments of an export they would be a mistake in Python.
+    if keyword.iskeyword(name) or name == "self":
+        raise PreparationError(
+            f"{what}{short(name)} can't name an input of a model: it is a word "
+            "of Python's own. Rename the column in the log."
         )
 
 

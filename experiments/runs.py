@@ -125,7 +125,7 @@ def run(
                 ),
                 stop=stop,
             )
-        except (RecipeError, DataError):
+        except (RecipeError, DataError, RunError):
             # What was refused before it began is no run.
             if workers.is_chief:
                 run_folder.withdraw(output)

@@ -1,5 +1,6 @@
 """What schemas check: names, values and numbers, each with a clear error."""
 
+import keyword
 import re
 import reprlib
 from typing import Any
@@ -35,6 +36,12 @@ def check_input_name(name: Any, what: str) -> None:
         raise SchemaError(
             f"{what} must be an ASCII letter, then letters, digits and "
             f"underscores. Received: {short(name)}"
+        )
+    # A signature's inputs are the arguments of a Python method.
+    if keyword.iskeyword(name) or name == "self":
+        raise SchemaError(
+            f"{what} can't be a word of Python's own: no export could have "
+            f"that input. Received: {short(name)}"
         )
 
 

@@ -314,6 +314,14 @@ def test_what_tensorflow_cannot_name_is_no_feature(name):
     assert dataclasses.replace(SCHEMA, domain_name=name).domain_name == name
 
 
+@pytest.mark.parametrize("name", ["class", "from", "self", "None"])
+def test_what_no_export_could_have_for_an_input_is_no_feature(name):
+    with pytest.raises(SchemaError, match=r"a word of Python's own.*Received"):
+        SparseFeature(name, (1,))
+    # Those that are words in some places alone are names like others.
+    assert SparseFeature("match", (1,)).name == "match"
+
+
 def test_names_that_differ_in_capitals_alone_are_one_name():
     twice = (SparseFeature("Item", (1,)), SparseFeature("item", (2,)))
     with pytest.raises(SchemaError, match="not in capitals alone"):

@@ -612,6 +612,7 @@ def test_a_wrong_split(options, problem, tmp_path):
     [
         *("user", "User2", "a_b", "u", "domains", "2user", "_user", "", "a b"),
         *("a-b", "é", "a.b", "a\n", "user ", "A1_"),
+        *("class", "from", "self", "None", "Class", "match", "type"),
     ],
 )
 def test_names_are_those_of_the_schema(name):

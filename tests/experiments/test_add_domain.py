@@ -231,6 +231,8 @@ def test_a_tower_that_gets_no_domain_says_so(folder, tmp_path):
     )
     with pytest.raises(SystemExit, match=r"model\.keras: .*domain"):
         add(folder, tmp_path / "out", run=tmp_path / "other")
+    # Nothing says that there is a run to go on with.
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_validation_split_without_clicks_says_so(folder, tmp_path):
@@ -251,6 +253,7 @@ def test_a_validation_split_without_clicks_says_so(folder, tmp_path):
     )
     with pytest.raises(SystemExit, match="validation rows of 'kiosk' have no"):
         add(folder, tmp_path / "out", data=tmp_path / "later")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_run_without_a_recipe_says_so(folder, tmp_path):
