@@ -9,11 +9,12 @@ the best possible one, writes and draws them (`quickstart.json` and `.png`),
 exports a SavedModel and scores a request in a process that has TensorFlow
 alone.
 
-It takes about 85 s on two cores. Killed, the same command goes on; finished,
-it prints again in seconds. Expect a test WAUC of 78.2 for the base, 79.4 in
-two phases and 81.3 jointly (seed 0), and some tenths more or less on another
-kind of processor, which rounds otherwise; the best possible is 85.0. The data
-were chosen to have room for adapters; how much of it they use is measured.
+It takes one to three minutes on two cores. Killed, the same command goes on;
+finished, it prints again in seconds. Expect a test WAUC of 78.2 for the base,
+79.4 in two phases and 81.3 jointly (seed 0), and some tenths more or less on
+another kind of processor, which rounds otherwise; the best possible is 85.0.
+The data were chosen to have room for adapters; how much of it they use is
+measured.
 """
 
 import dataclasses

@@ -6,11 +6,11 @@ For each tower of `--towers` a greedy search: lever by lever, every value is
 trained with the best values so far of the others, and the one with the best
 validation WAUC (its mean over `--seeds`) stays. The shared tower has the
 levers of every model; the others start from what it chose, have the same
-levers again and, with adapters, their own. Base and adapters are so tuned as
-hard. Of levers that `--levers` doesn't name, what an earlier search chose
-stays. The test split is never looked at. What is chosen on the MLP counts for
-every backbone; what `--backbone=fibinet`, say, chooses, counts for that one
-alone, in place of it.
+levers again and, with adapters, their own: more chances on the same validation
+rows, of which more `--seeds` leave less to luck. Of levers that `--levers`
+doesn't name, what an earlier search chose stays. The test split is never looked
+at. What is chosen on the MLP counts for every backbone; what
+`--backbone=fibinet`, say, chooses, counts for that one alone, in place of it.
 
 Writes `experiments/results/tuned.json`, which every table with
 `--preset=tuned` reads, and `search.md`: each value that was tried. All runs
