@@ -35,6 +35,7 @@ class Arm:
         among: Arms of which it is, seed by seed, the one with the best WAUC in
             validation; it has no run of its own then, and `recipe` is the
             first one's.
+        later: By how much the seeds of its runs are later than the others'.
     """
 
     data: DataSet
@@ -45,13 +46,13 @@ class Arm:
     phase: int = -1
     paper: float | None = None
     among: tuple["Arm", ...] = ()
+    later: int = 0
 
     @classmethod
     def chosen(cls, name: str, among: Sequence["Arm"]) -> "Arm":
         """What validation chooses of some arms with the same rival."""
-        first = among[0]
         return dataclasses.replace(
-            first, name=name, among=tuple(among), phase=-1
+            among[0], name=name, among=tuple(among), phase=-1
         )
 
     def runs(self, seed: int) -> list[Run]:
@@ -60,7 +61,8 @@ class Arm:
 
     def run(self, seed: int) -> Run:
         """Its run of a seed."""
-        return Run(self.data, dataclasses.replace(self.recipe, seed=seed))
+        recipe = dataclasses.replace(self.recipe, seed=seed + self.later)
+        return Run(self.data, recipe)
 
     def find(self, log: RunLog, seed: int) -> "Found | None":
         """What the log has of it with a seed, if anything."""

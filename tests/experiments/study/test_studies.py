@@ -305,7 +305,9 @@ def test_each_table_and_figure_is_made_of_results(
     assert path == tmp_path / f"{name}.md"
     rows = rows_beside(path)
     assert len(rows) == len(arms)
-    assert {row["seeds"] for row in rows} == {3}
+    for row, arm in zip(rows, arms, strict=True):
+        later = max(one.later for one in arm.among or [arm])
+        assert row["seeds"] == 3 - later
     text = path.read_text()
     assert text.startswith(f"# {study.title}\n")
     for arm in arms:
@@ -713,6 +715,29 @@ def test_the_base_has_mloras_penalty_besides_where_it_is_another(
     log = fake_log(tmp_path / "runs.jsonl", [trained], seeds=1)
     assert by_name[name].find(log, 0) is not None
     assert by_name["base"].find(log, 0) is None
+
+
+def test_the_better_of_two_bases_is_so_in_validation(
+    prepared, tmp_path, fake_log
+):
+    arms = importlib.import_module("experiments.mlora_controls").arms
+    by_name = {arm.name: arm for arm in arms(prepared, "tuned")}
+    base, better = by_name["base"], by_name["better of two bases"]
+    # A later seed is a better one in this log.
+    log = fake_log(tmp_path / "runs.jsonl", [base], seeds=3)
+    assert [better.find(log, seed) for seed in (0, 1)] == [
+        base.find(log, seed) for seed in (1, 2)
+    ]
+    # With the last seed alone there are no two.
+    assert better.find(log, 2) is None
+    assert [run.recipe.seed for run in better.runs(2)] == [2, 3]
+    (found,) = [
+        one
+        for one in results(log, [base, better])
+        if one.arm.name == better.name
+    ]
+    assert len(found.phases) == 2
+    assert found.over(results(log, [base])[0]).gain.mean > 0
 
 
 def test_stars_study_has_the_adapters_that_were_chosen(prepared):
