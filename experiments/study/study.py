@@ -32,7 +32,8 @@ from experiments.study.run_log import RunLog
 READING = (
     "Test split, in percent: mean ± standard deviation over the seeds; of one "
     "seed, with its 95% bootstrap interval over the rows. Gains and p (a "
-    "two-sided t-test) are paired by seed; bold is p < .05."
+    "two-sided t-test) are paired by seed; bold is p < .05. No p is corrected "
+    "for their number, of which one in twenty is below .05 by chance."
 )
 """How to read a table's cells."""
 
