@@ -81,6 +81,8 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         *adapted,
         Arm.chosen("MLoRA, chosen", schedules),
         Arm.chosen("better of two bases", bases),
+        Arm.chosen("MLoRA, by domain", schedules, by_domain=True),
+        Arm.chosen("better of two bases by domain", bases, by_domain=True),
         Arm(data, "mlp", LESS, fresh, rival="base", phase=0),
         Arm(data, "mlp", "MLoRA on that fifth", fresh, rival=LESS),
     ]
@@ -90,8 +92,9 @@ STUDY = Study(
     "mlora_controls",
     "What MLoRA's gain is made of",
     "All arms share the first weights and the order of the batches. Chosen is "
-    "the better of two phases and joint training on validation; the better of "
-    "two bases is so of its seed's and the next one's.",
+    "the better of two phases and joint training on validation, by domain the "
+    "better for each; the better of two bases is so of its seed's and the next "
+    "one's.",
     arms,
 )
 

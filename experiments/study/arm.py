@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.study import by_domain
 from experiments.study.data_set import DataSet
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
@@ -35,6 +36,7 @@ class Arm:
         among: Arms of which it is, seed by seed, the one with the best WAUC in
             validation; it has no run of its own then, and `recipe` is the
             first one's.
+        by_domain: Whether validation chooses among them domain by domain.
         later: By how much the seeds of its runs are later than the others'.
     """
 
@@ -46,13 +48,20 @@ class Arm:
     phase: int = -1
     paper: float | None = None
     among: tuple["Arm", ...] = ()
+    by_domain: bool = False
     later: int = 0
 
     @classmethod
-    def chosen(cls, name: str, among: Sequence["Arm"]) -> "Arm":
+    def chosen(
+        cls, name: str, among: Sequence["Arm"], *, by_domain: bool = False
+    ) -> "Arm":
         """What validation chooses of some arms with the same rival."""
         return dataclasses.replace(
-            among[0], name=name, among=tuple(among), phase=-1
+            among[0],
+            name=name,
+            among=tuple(among),
+            by_domain=by_domain,
+            phase=-1,
         )
 
     def runs(self, seed: int) -> list[Run]:
@@ -71,33 +80,47 @@ class Arm:
             there = [found for found in each if found is not None]
             if len(there) < len(each):
                 return None
+            if self.by_domain:
+                return Found.by_domain(there)
             return max(there, key=Found.valid_wauc)
         run = self.run(seed)
         if run in log:
-            return Found(run.key, log[run], self.phase)
+            return Found.of(run.key, log[run], self.phase)
         other = log.with_base(run) if self.phase == 0 else None
-        if other is None:
-            return None
-        return Found(other, log.rows[other], 0)
+        return None if other is None else Found.of(other, log.rows[other], 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A run in the log.
+    """What the log has of an arm with a seed.
 
     Attributes:
-        key: The run's.
-        row: Its row in the log.
-        phase: Which of its phases an arm is.
+        keys: The run's, or, domain by domain, the runs'.
+        rows: Their rows in the log.
+        phase: What a row has of the model.
     """
 
-    key: str
-    row: dict[str, Any]
-    phase: int
+    keys: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    phase: dict[str, Any]
+
+    @classmethod
+    def of(cls, key: str, row: dict[str, Any], phase: int) -> "Found":
+        """A phase of a run."""
+        return cls((key,), (row,), row["phases"][phase])
+
+    @classmethod
+    def by_domain(cls, several: Sequence["Found"]) -> "Found":
+        """What validation chooses of several models, domain by domain."""
+        return cls(
+            tuple(key for one in several for key in one.keys),
+            tuple(row for one in several for row in one.rows),
+            by_domain.best([one.phase for one in several]),
+        )
 
     def valid_wauc(self) -> float:
         """Its WAUC on the validation split."""
-        wauc: float = self.row["phases"][self.phase]["valid"]["wauc"]
+        wauc: float = self.phase["valid"]["wauc"]
         return wauc
 
 
@@ -179,6 +202,7 @@ class Result:
             "tower": arm.recipe.tower,
             "recipe": (
                 f"the best in validation of {_names(arm.among)}"
+                + ", domain by domain" * arm.by_domain
                 if arm.among
                 else arm.run(0).label
             ),
@@ -254,16 +278,15 @@ def _seeds(log: RunLog, arm: Arm) -> int:
 
 def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
     found = [one for seed in range(seeds) if (one := arm.find(log, seed))]
+    origins = [row["provenance"] for one in found for row in one.rows]
     return Result(
         arm,
-        tuple(one.row["phases"][one.phase] for one in found),
-        tuple(one.key for one in found),
-        tuple(one.row["seconds"] for one in found),
-        frozenset(one.row["provenance"]["commit"] for one in found),
+        tuple(one.phase for one in found),
+        tuple(key for one in found for key in one.keys),
+        tuple(sum(row["seconds"] for row in one.rows) for one in found),
+        frozenset(one["commit"] for one in origins),
         frozenset(
-            (origin["cpu"], origin["onednn"])
-            for one in found
-            if "cpu" in (origin := one.row["provenance"])
+            (one["cpu"], one["onednn"]) for one in origins if "cpu" in one
         ),
     )
 
@@ -272,5 +295,5 @@ def _names(arms: Iterable[Arm]) -> str:
     return ", ".join(repr(arm.name) for arm in arms)
 
 
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 5) for value in values]
+def _rounded(values: Sequence[float]) -> list[float | None]:
+    return [None if math.isnan(one) else round(one, 5) for one in values]
