@@ -25,6 +25,13 @@ from data_prep.table_parquet import ParquetFile
 CHUNK_ROWS = 1 << 18
 """The fewest rows that are worked on at once, but at the end of a file."""
 
+CHUNK_BYTES = 1 << 30
+"""The most bytes that are waited for, however few rows they are.
+
+Arrow's texts and lists have offsets of 32 bits, so no column of a chunk may
+have 2 GiB.
+"""
+
 PARQUET = (".parquet",)
 SHOWN_PLACES = 9
 """The most further rows that an error names."""
@@ -145,7 +152,8 @@ class Log:
         Args:
             names: The columns to read.
             description: What is going on, for the progress bar.
-            rows: The fewest rows of a chunk, but for a file's last.
+            rows: The fewest rows of a chunk, but for a file's last, and for
+                one of about `CHUNK_BYTES`.
         """
         rows = rows or CHUNK_ROWS
         names = list(dict.fromkeys(names))
@@ -193,7 +201,8 @@ def chunked(
     Args:
         file: The file.
         batches: The rows, as it gives them.
-        rows: The fewest rows of a chunk, but for the last.
+        rows: The fewest rows of a chunk, but for the last, and for one of
+            about `CHUNK_BYTES`.
         first: The number of the first row in the file.
         start: Its number in the whole log.
     """
@@ -277,16 +286,20 @@ def _check_same_columns(files: Sequence[LogFile]) -> None:
 def _grouped(
     batches: Iterable[tuple[pa.RecordBatch, float]], rows: int
 ) -> Generator[tuple[pa.Table, float]]:
-    """Puts batches together until there are as many rows."""
+    """Puts batches together until there are as many rows, or enough bytes."""
     held: list[pa.RecordBatch] = []
-    count, size = 0, 0.0
+    count, weight, size = 0, 0, 0.0
     for batch, amount in batches:
+        if count and weight + batch.nbytes > CHUNK_BYTES:
+            yield pa.Table.from_batches(held), size
+            held, count, weight, size = [], 0, 0, 0.0
         held.append(batch)
         count += batch.num_rows
+        weight += batch.nbytes
         size += amount
         if count >= rows:
             yield pa.Table.from_batches(held), size
-            held, count, size = [], 0, 0.0
+            held, count, weight, size = [], 0, 0, 0.0
     if count:
         yield pa.Table.from_batches(held), size
 

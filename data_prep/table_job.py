@@ -20,7 +20,10 @@ from data_prep.table_survey import Domains
 from data_prep.writer import Writer
 
 LARGEST_CHUNK = 1 << 22
-"""The most rows that are waited for to be looked up at once."""
+"""The most rows that are waited for to be looked up at once.
+
+Long rows are looked up sooner: see `table_files.CHUNK_BYTES`.
+"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import table
+from data_prep import table_csv
+from data_prep import table_files
+from data_prep import table_parquet
 from data_prep.layout import PreparationError
 from mlora_tf import data
 from tests import programs
@@ -307,6 +310,26 @@ def test_shards(tmp_path):
         "valid-00000.parquet",
     ]
     assert decoded(tmp_path / "out") == EXPECTED
+
+
+@pytest.mark.parametrize("log", [csv_log, parquet_log])
+def test_long_rows_come_in_chunks_of_few_bytes(log, tmp_path, monkeypatch):
+    suffix = ".csv" if log is csv_log else ".parquet"
+    path = log(tmp_path / f"log{suffix}", ROWS * 20)
+    table.prepare(path, tmp_path / "one", **GIVEN)
+    monkeypatch.setattr(table_csv, "BLOCK", 128)
+    monkeypatch.setattr(table_parquet, "ROW_GROUP", 3)
+    monkeypatch.setattr(table_files, "CHUNK_BYTES", 1000)
+    chunks = list(table_files.Log(path).chunks(NAMES, "Reading"))
+    sizes = [pa.table(chunk.columns).nbytes for chunk in chunks]
+    # Batches are put together, though.
+    assert min(sizes[:-1]) > 500
+    assert max(sizes) <= 1000
+    assert sum(map(len, chunks)) == 160
+    starts = np.cumsum([len(chunk) for chunk in chunks])
+    assert [chunk.start for chunk in chunks] == [0, *starts[:-1]]
+    table.prepare(path, tmp_path / "many", **GIVEN)
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
 
 
 # The columns' rules.
