@@ -1,4 +1,9 @@
-"""Writes one file of a prepared folder from the pieces that hold its rows."""
+"""Writes one file of a prepared folder from the pieces that hold its rows.
+
+Which of a piece's rows are in the file is known once all before them are dealt
+out: it is read from its first row to the file's last one, and so is read once
+for each file that has rows of it.
+"""
 
 import dataclasses
 import json
@@ -141,6 +146,7 @@ class WriteShard(Step):
     def _rows(
         self, shard: Shard
     ) -> Iterator[tuple[pa.Table, np.ndarray, np.ndarray]]:
+        """Yields the file's rows, their domains and labels."""
         job = self._job
         rows = chunk_rows(map(len, self._fitted.vocabularies.values()))
         for piece, place in shard.pieces:
@@ -167,6 +173,8 @@ class WriteShard(Step):
                         typed[DOMAIN][chosen],
                         typed[LABEL][chosen],
                     )
+                if place >= shard.high:
+                    return
 
     def _description(self, columns: Columns) -> Description:
         return Description(

@@ -5,11 +5,15 @@ r"""Prepares a log that is larger than a machine, with Apache Beam.
         --runner=FlinkRunner --beam_options='--flink_master=host:8081'
 
 It needs `pip install -e '.[beam]'`. `--runner=DirectRunner` is this machine,
-and `--beam_options` are the runner's own flags. Files of csv, and row groups
-of Parquet in groups, are read by as many workers as the runner has; every row
-is read once for its domain, once to be learned from, once more if numbers get
-buckets, and once for each split. The vocabularies fit into the memory of one
-worker; nothing else has to.
+and `--beam_options` are the runner's own flags. The log's pieces, files of csv
+and groups of Parquet's row groups, are read by as many workers as the runner
+has. The vocabularies fit into the memory of one worker; nothing else has to.
+
+Every file is read once to be hashed, and one of csv once more to be counted;
+every piece once for its domains, once to be learned from, once more if numbers
+get buckets, and once for each file of the folder that has rows of it, up to
+the last of them. A piece of Parquet has rows of a file or two of each split. A
+csv file of hundreds of millions of rows has rows of many: part it beforehand.
 
 The folder has the bytes that one machine would have written, `manifest.json`
 included: rows keep the log's order, draws depend on a row's number alone, and

@@ -15,6 +15,9 @@ from data_prep import split_file
 from data_prep import staging
 from data_prep import table
 from data_prep import table_files
+from data_prep import table_job
+from data_prep import table_parquet
+from data_prep import table_transform
 from data_prep.layout import PreparationError
 
 needs_beam = pytest.mark.skipif(
@@ -133,6 +136,37 @@ def test_csv_has_the_same_bytes(ending, tmp_path, monkeypatch):
     prepare_twice(
         folder, tmp_path, monkeypatch, buckets=3, missing="fill", seed=5
     )
+
+
+@needs_beam
+@pytest.mark.slow
+def test_a_piece_is_read_up_to_the_files_last_row(tmp_path, monkeypatch):
+    from data_prep import beam_shard
+
+    log = tmp_path / "log.parquet"
+    parts = {"part": ["train"] * 30 + ["valid"] * 30 + ["test"] * 30}
+    parquet(log, {**rows(90), **parts})
+    read = []
+
+    def transform(chunk, *arguments):
+        read.append(len(chunk))
+        return table_transform.transform(chunk, *arguments)
+
+    monkeypatch.setattr(beam_shard, "transform", transform)
+    monkeypatch.setattr(table_parquet, "ROW_GROUP", 5)
+    monkeypatch.setattr(table_job, "LARGEST_CHUNK", 5)
+    table.prepare(
+        log,
+        tmp_path / "out",
+        **COLUMNS,
+        split="given",
+        split_column="part",
+        shard_rows=10,
+        runner="FnApiRunner",
+    )
+    # The first file's rows are the first ten, the ninth's are the last ten.
+    assert set(read) == {5}
+    assert sum(read) == sum(range(10, 100, 10))
 
 
 @needs_beam
