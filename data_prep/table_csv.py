@@ -1,9 +1,11 @@
 """Reads a csv file chunk by chunk, and says on which line a row is."""
 
+import contextlib
 import csv
 import gzip
 import itertools
 import pathlib
+import threading
 import zlib
 from collections.abc import Collection
 from collections.abc import Iterator
@@ -18,7 +20,22 @@ BLOCK = 1 << 24
 """Bytes that are parsed at once. A row must be shorter."""
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error)
+UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error)
+
+_LIMIT = threading.Lock()
+"""Of who has changed the limit that all of a process's csv readers share."""
+
+
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    """Lets Python's reader take cells as long as Arrow's does, meanwhile."""
+    with _LIMIT:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, BLOCK))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 class CsvFile:
@@ -61,6 +78,7 @@ class CsvFile:
             except UNREADABLE as error:
                 raise self._damaged(error) from None
 
+    @_long_cells()
     def places(self, rows: Collection[int]) -> list[str]:
         """Where those rows, 0 for the first, are: `["line 2"]`."""
         last = max(rows) + 2
@@ -87,6 +105,7 @@ class CsvFile:
             ),
         )
 
+    @_long_cells()
     def _header(self) -> list[str]:
         try:
             _, names = next(self._records(), (1, None))
@@ -128,6 +147,7 @@ class CsvFile:
                     yield line, record
                 line = reader.line_num + 1
 
+    @_long_cells()
     def _bad_line(self, error: pa.ArrowInvalid) -> PreparationError:
         """Finds the line that the fast reader, which can't say, choked on."""
         try:
@@ -138,7 +158,7 @@ class CsvFile:
                         f"{len(self.names)} cells, as on the first line, and "
                         f"there are {len(record)}; mend that line."
                     )
-        except (csv.Error, *UNREADABLE):
+        except UNREADABLE:
             pass
         return self._damaged(error)
 

@@ -1,5 +1,6 @@
 """Each of the user's mistakes ends in one line, and nothing is written."""
 
+import csv
 import gzip
 import json
 
@@ -166,6 +167,37 @@ def test_a_wrong_cell_after_empty_and_long_lines(tmp_path):
     lines[10] = lines[10].replace("i4", '"i\n4"').replace("i0", '"i\n0"')
     path = log_of(tmp_path, lines)
     assert refused(path).startswith(f"{path}, line 33: column 'price' must")
+
+
+@pytest.mark.parametrize("line", [7, 30])
+def test_a_very_long_cell_hides_no_mistake(line, tmp_path):
+    longest = csv.field_size_limit()
+    for cell, said in (
+        ("cheap", "column 'price' must be a number"),
+        ("1,5", "there must be 8 cells, as on the first line, and there are 9"),
+    ):
+        lines = with_cell("price", cell)
+        lines[line - 2] = lines[line - 2].replace("i", "i" * 2 * longest)
+        path = log_of(tmp_path, lines)
+        assert refused(path).startswith(f"{path}, line 30: {said}")
+    # It is the limit of all that read csv.
+    assert csv.field_size_limit() == longest
+
+
+def test_a_very_long_name_is_read(tmp_path):
+    header = HEADER.replace("time", "time" * csv.field_size_limit())
+    path = log_of(tmp_path, header=header)
+    table.prepare(path, tmp_path / "out", **FLAGS)
+
+
+def test_a_cell_longer_than_a_block_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_csv, "BLOCK", 1 << 18)
+    long = "i" * (1 << 19)
+    for path in (
+        log_of(tmp_path, with_cell("item", long), "cell.csv"),
+        log_of(tmp_path, header=HEADER.replace("time", long)),
+    ):
+        assert refused(path).startswith(f"{path} can't be read as csv (")
 
 
 def test_a_long_wrong_cell_is_cut(tmp_path):
