@@ -90,6 +90,8 @@ class WriteShard(Step):
         job: What to prepare.
         domains: The domains that are kept.
         folder: The folder, which holds the schema already.
+        aside: Where the file is made, on the same file system: what a killed
+            worker leaves mustn't be in the folder.
         means: By numeric column, what stands for a missing number.
     """
 
@@ -98,11 +100,13 @@ class WriteShard(Step):
         job: Job,
         domains: Domains,
         folder: pathlib.Path,
+        aside: pathlib.Path,
         means: dict[str, float],
     ) -> None:
         self._job = job
         self._domains = domains
         self._folder = folder
+        self._aside = aside
         self._means = means
 
     def setup(self) -> None:
@@ -124,7 +128,7 @@ class WriteShard(Step):
     def run(self, element: Shard) -> Iterator[Any]:
         """Writes the file; yields its index, rows and hash, and counts."""
         counts = np.zeros((len(self._domains.values), 2), np.int64)
-        with tempfile.TemporaryDirectory(dir=self._folder) as aside:
+        with tempfile.TemporaryDirectory(dir=self._aside) as aside:
             files = SplitFiles(pathlib.Path(aside), SPLITS[element.split], None)
             try:
                 for table, domain, label in self._rows(element):

@@ -25,11 +25,11 @@ so both must be on a file system that all of them share, and they need this
 checkout on their PYTHONPATH.
 """
 
+import contextlib
 import itertools
 import pathlib
 import shlex
 import shutil
-import uuid
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -39,6 +39,7 @@ import pyarrow as pa
 
 from data_prep import beam_pieces
 from data_prep import staging
+from data_prep.folder_lock import locked
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.table_categories import INTEGER
@@ -67,15 +68,18 @@ except ImportError as error:
 def run(job: Job, runner: str, options: str) -> dict[str, Any]:
     """Prepares a log, and returns the content of the folder's manifest."""
     output = job.output.resolve()
-    steps = output.with_name(f".{output.name}.{uuid.uuid4().hex}.beam")
-    made = staging.make_parents(output)
-    try:
+    arguments = [f"--runner={runner}", *shlex.split(options)]
+    with contextlib.ExitStack() as stack:
+        made = staging.make_parents(output)
+        stack.callback(staging.remove_empty, made)
+        # The folder's own lock is its writer's, and taken much later.
+        lock = output.with_name(f".{output.name}.beam.lock")
+        stack.enter_context(locked(lock, output))
+        staging.delete_left_behind(output, whole=True, ending="beam")
+        steps = staging.sibling(output, "beam")
         steps.mkdir()
-        arguments = [f"--runner={runner}", *shlex.split(options)]
+        stack.callback(shutil.rmtree, steps, ignore_errors=True)
         return _Run(job, arguments, steps).run()
-    finally:
-        shutil.rmtree(steps, ignore_errors=True)
-        staging.remove_empty(made)
 
 
 class _Run:
@@ -84,13 +88,15 @@ class _Run:
     Args:
         job: What to prepare.
         arguments: The runner's flags.
-        steps: Where pipelines leave what they found.
+        steps: Where pipelines leave what they found, and workers what they
+            haven't finished.
     """
 
     def __init__(
         self, job: Job, arguments: list[str], steps: pathlib.Path
     ) -> None:
         self._job = job
+        self._steps = steps
         self._lines = beam_lines.Lines(job, arguments, steps)
 
     def run(self) -> dict[str, Any]:
@@ -119,7 +125,7 @@ class _Run:
                 "write",
                 shards,
                 beam_shard.WriteShard(
-                    job, domains, writer.folder, fitted.means
+                    job, domains, writer.folder, self._steps, fitted.means
                 ),
             )["main"]
             written.sort()

@@ -141,15 +141,19 @@ def remove_empty(folders: Iterable[pathlib.Path]) -> None:
             folder.rmdir()
 
 
-def delete_left_behind(output: pathlib.Path, *, whole: bool) -> None:
+def delete_left_behind(
+    output: pathlib.Path, *, whole: bool, ending: str = "tmp"
+) -> None:
     """Deletes what killed preparations of that folder left beside it.
 
     Args:
         output: The folder, whose lock is held: nobody writes to any of them.
         whole: Whether whole ones go too. One may be all that is left, where
             two folders can't be swapped at one moment.
+        ending: That of their names, as `sibling` made them.
     """
-    name = re.compile(re.escape(f".{output.name}.") + "[0-9a-f]{32}[.]tmp")
+    stem = re.escape(f".{output.name}.")
+    name = re.compile(f"{stem}[0-9a-f]{{32}}[.]{ending}")
     for path in output.parent.iterdir():
         if name.fullmatch(path.name) and (
             whole or not (path / MANIFEST).exists()
@@ -157,10 +161,10 @@ def delete_left_behind(output: pathlib.Path, *, whole: bool) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def sibling(folder: pathlib.Path) -> pathlib.Path:
+def sibling(folder: pathlib.Path, ending: str = "tmp") -> pathlib.Path:
     """A name beside the folder that nobody else has."""
     # A rename is atomic only within a file system, hence beside the folder.
-    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.{ending}")
 
 
 def write_json(path: pathlib.Path, content: Any, **options: Any) -> None:

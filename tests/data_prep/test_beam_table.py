@@ -3,7 +3,9 @@
 import gzip
 import importlib.util
 import json
+import pathlib
 import sys
+import tempfile
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,8 @@ from data_prep import table_files
 from data_prep import table_job
 from data_prep import table_parquet
 from data_prep import table_transform
+from data_prep.folder_lock import FolderInUseError
+from data_prep.folder_lock import locked
 from data_prep.layout import PreparationError
 
 needs_beam = pytest.mark.skipif(
@@ -266,6 +270,46 @@ def test_a_finished_folder_is_read_by_training(log, tmp_path):
     total = sum(map(len, (read.train, read.valid, read.test)))
     assert total == 83
     assert json.loads((output / "manifest.json").read_text()) == manifest
+
+
+@needs_beam
+@pytest.mark.slow
+def test_a_killed_worker_leaves_nothing_in_the_folder(
+    log, tmp_path, monkeypatch
+):
+    killed = []
+
+    class Killed(tempfile.TemporaryDirectory):
+        def __enter__(self):
+            killed.append(tempfile.mkdtemp(dir=pathlib.Path(self.name).parent))
+            return super().__enter__()
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Killed)
+    output = tmp_path / "out"
+    table.prepare(log, output, **COLUMNS, runner="FnApiRunner")
+    assert len(killed) == 3
+    assert staging.check_output(output, overwrite=True) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "out"}
+
+
+@needs_beam
+@pytest.mark.slow
+def test_what_a_killed_preparation_left_is_deleted(log, tmp_path):
+    left = tmp_path / f".out.{'0' * 32}.beam"
+    theirs = tmp_path / f".out.more.{'0' * 32}.beam"
+    for path in (left, theirs):
+        path.mkdir()
+        (path / "survey.main-00000-of-00001").touch()
+    (tmp_path / ".out.beam.lock").touch()
+    output = tmp_path / "out"
+    with locked(tmp_path / ".out.beam.lock", output):
+        with pytest.raises(FolderInUseError, match="out is in use by"):
+            table.prepare(log, output, **COLUMNS, runner="FnApiRunner")
+        # It may be the other one's.
+        assert left.exists()
+    table.prepare(log, output, **COLUMNS, runner="FnApiRunner")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"log", "out", theirs.name}
 
 
 def test_without_beam_the_install_is_named(log, tmp_path, monkeypatch):
