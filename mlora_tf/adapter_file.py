@@ -3,7 +3,7 @@
 It is an `.npz` whose members are stored as they are: `header.json`, and for
 each per-domain weight an array named by the weight's path, axis 0 of which
 are the domains in the file. A reader unpickles nothing, evaluates nothing,
-and needs no more memory than the file has bytes, whatever they are.
+and takes no more memory than about twice what the file has bytes.
 """
 
 import dataclasses
@@ -117,14 +117,14 @@ def read(path: str | pathlib.Path) -> Adapters:
     content = pathlib.Path(path).read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return _read(archive)
+            return _read(archive, len(content))
     except _BROKEN as error:
         # zipfile repeats the bytes that it finds in place of a name.
         reason = str(error)[:LONGEST] or type(error).__name__
         raise ValueError(f"{path} is no file of adapters: {reason}") from None
 
 
-def _read(archive: zipfile.ZipFile) -> Adapters:
+def _read(archive: zipfile.ZipFile, size: int) -> Adapters:
     members = {}
     for info in archive.infolist():
         # Compressed, a small file could take up all memory.
@@ -133,6 +133,9 @@ def _read(archive: zipfile.ZipFile) -> Adapters:
         if info.filename in members:
             raise ValueError(f"{short(info.filename)} is there twice.")
         members[info.filename] = info
+    # One within the other, they could be many times the file.
+    if sum(info.file_size for info in members.values()) > size:
+        raise ValueError("its members are larger than the file.")
     if HEADER not in members:
         raise ValueError(
             f"it has no {HEADER}. Received: {short(list(members))}"

@@ -3,7 +3,8 @@
 It is an `.npz` whose members are stored as they are: `state`, a JSON text,
 `variable_<i>` for each variable it lists, `best_<i>` for the best weights so
 far and, in the midst of an epoch, `metric_<i>` for its metrics. Nothing is
-unpickled or evaluated, and no more memory is taken than the file has bytes.
+unpickled or evaluated, and no more memory is taken than about twice what the
+file has bytes.
 """
 
 import pathlib
@@ -45,6 +46,10 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            # One within the other, they could be many times the file.
+            sizes = (info.file_size for info in archive.infolist())
+            if sum(sizes) > path.stat().st_size:
+                raise ValueError("its members are larger than the file.")
             arrays = _arrays(archive)
         _check(arrays)
     except _BROKEN as error:

@@ -16,6 +16,7 @@ from mutations import changed_json
 from mutations import changed_tail
 
 from mlora_tf import adapter_file
+from mlora_tf import state_file
 from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.callbacks import TrainingError
 from mlora_tf.training_state import TrainingState
@@ -182,3 +183,22 @@ def test_the_json_of_a_state(count, state, tmp_path):
         restore_or_refuse(path, model)
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("file", "read"),
+    [("adapters", adapter_file.read), ("state", state_file.read)],
+)
+def test_members_within_a_member(file, read, tmp_path, request):
+    good = request.getfixturevalue(file)
+    path, name = tmp_path / "file.npz", "outer.npy"
+    with zipfile.ZipFile(good) as archive:
+        members = archive.infolist()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, good.read_bytes())
+        for member in members:
+            # Behind the outer one's header, the end of which is its name.
+            member.header_offset += 30 + len(name)
+            archive.filelist.append(member)
+    with pytest.raises(ValueError, match="members are larger than the file"):
+        read(path)
