@@ -28,7 +28,9 @@ is in UTF-8 and may be gzipped. In place of flags, `--config` names a JSON:
 - Sequences hold lists, the oldest first, of which the last `max_length` items
   are kept. In text, `--separator` parts the items; no text is no item.
 - An empty cell, or NaN, is an error. With `--missing=fill` it is the id 0,
-  the training rows' mean, or an empty list.
+  the training rows' mean, or an empty list. An empty item of a list is the id
+  0 then, too, unless all after it are empty: those at the end are left out, as
+  an exported model leaves them out of its requests.
 - `"vectors": "items.parquet"` among the options of a column of categories
   gives its values pretrained vectors: see `data_prep.table_vectors`.
 - Rows are split at random (80/10/10), by time, or as a column says.

@@ -104,17 +104,27 @@ class Categories:
     def several(
         self, chunk: Chunk, column: History
     ) -> tuple[Coded, np.ndarray]:
-        """Reads a column of lists: the last cells of each, and how many."""
+        """Reads a column of lists: the last cells of each, and how many.
+
+        Empty cells at a list's end are left out: in a request they can't be
+        told from what pads it to the longest one's length.
+        """
         name = column.name
         cells, lengths, missing = table_cells.lists(chunk, column)
+        starts = np.cumsum(lengths) - lengths
+        stops = starts + lengths
         if column.missing == "error":
             table_cells.check_filled(chunk, name, missing)
-        kept = np.minimum(lengths, column.max_length)
+        else:
+            stops = _filled(cells, starts, stops)
+        kept = np.minimum(stops - starts, column.max_length)
         if (kept < lengths).any():
-            # How many cells there are from this one to the end of its list.
-            left = np.repeat(np.cumsum(lengths), lengths)
+            # How many cells there are from this one to the last filled one.
+            left = np.repeat(stops, lengths)
             left -= np.arange(left.size)
-            cells = cells.filter(pa.array(left <= column.max_length))
+            cells = cells.filter(
+                pa.array((left > 0) & (left <= column.max_length))
+            )
         ends = np.cumsum(kept)
 
         def row_of(cell: int) -> int:
@@ -205,6 +215,17 @@ class Categories:
 def mend(name: str) -> str:
     """What to do about a column that holds integers and text."""
     return f"mend one of them, or, if the column is text, add --strings={name}."
+
+
+def _filled(
+    cells: pa.Array, starts: np.ndarray, stops: np.ndarray
+) -> np.ndarray:
+    """Where each list stops without the empty cells at its end."""
+    filled = ~table_cells.are_empty(cells)
+    # By place, the one after the last filled cell before it.
+    after = np.where(filled, np.arange(1, filled.size + 1), 0)
+    after = np.maximum.accumulate(np.append(0, after))
+    return np.maximum(after[stops], starts)
 
 
 def _are_integers(

@@ -235,6 +235,18 @@ def coded(
     return without(indices, values.is_null()), values
 
 
+def are_empty(cells: pa.Array) -> np.ndarray:
+    """Which cells are missing, or texts without anything: a mask."""
+    if pa.types.is_dictionary(cells.type):
+        indices = cells.indices.cast(pa.int32()).fill_null(-1)
+        # The last one is for the index -1.
+        return np.append(are_empty(cells.dictionary), True)[indices.to_numpy()]
+    mask = cells.is_null()
+    if cells.type in (pa.string(), pa.large_string(), pa.binary()):
+        mask = pc.or_kleene(mask, pc.equal(pc.binary_length(cells), 0))
+    return mask.to_numpy(zero_copy_only=False)
+
+
 def without(indices: np.ndarray, empty: pa.Array) -> np.ndarray:
     """The indices, with -1 for those of values that are empty."""
     mask = empty.to_numpy(zero_copy_only=False)

@@ -50,7 +50,8 @@ class RawInputs(tf.Module):
         """What `__call__` takes: a batch of raw values by name.
 
         Integers are `int64`, numbers `float32`, all else strings. A sequence
-        is of shape `(batch, any length)`, with `padding` after its last value.
+        is of shape `(batch, any length)`, with `padding` after its last value:
+        that value itself, which no vocabulary has, can't be a sequence's last.
         """
         specs = {
             feature.name: tf.TensorSpec(

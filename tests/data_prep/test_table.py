@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 from data_prep import table
 from data_prep import table_csv
@@ -14,6 +15,7 @@ from data_prep import table_files
 from data_prep import table_parquet
 from data_prep.layout import PreparationError
 from mlora_tf import data
+from mlora_tf.raw_inputs import RawInputs
 from tests import programs
 
 # click, shop, user, item, price, history, part
@@ -206,7 +208,6 @@ def test_the_manifest(tmp_path):
 
 
 def test_training_reads_the_folder(tmp_path):
-    """The one test here that loads TensorFlow."""
     table.prepare(
         parquet_log(tmp_path / "log.parquet"), tmp_path / "out", **GIVEN
     )
@@ -444,6 +445,71 @@ def test_missing_cells_are_filled(tmp_path):
             *(0, "toys", None, "ball", mean),
             [None, "ball"],
         )
+
+
+# Histories with gaps, and what is kept of each.
+GAPS = [
+    (["ball", None, "kite", None, None], [None, "kite"]),
+    ([None, "doll"], [None, "doll"]),
+    (["doll", None], ["doll"]),
+    (["lego", "ball", "kite", None], ["ball", "kite"]),
+    ([None, None], []),
+    ([], []),
+    (["kite", None, None, None], ["kite"]),
+    (["ball", None, None, "doll"], [None, "doll"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding"),
+    [
+        (None, ""),
+        (pa.string(), ""),
+        (pa.dictionary(pa.int8(), pa.string()), ""),
+        (pa.int16(), -1),
+    ],
+)
+def test_missing_items_are_what_they_are_in_requests(kind, padding, tmp_path):
+    numbers = {"ball": 5, "doll": -7, "kite": 0, "lego": 9}
+    value = numbers.get if kind == pa.int16() else str
+    gaps = [[one and value(one) for one in gap] for gap, _ in GAPS]
+    kept = [[one and value(one) for one in rest] for _, rest in GAPS]
+    if kind is None:
+        texts = [[one or "" for one in gap] for gap in gaps]
+        rows = [
+            (*row[:5], text, row[6])
+            for row, text in zip(ROWS, texts, strict=True)
+        ]
+        path = csv_log(tmp_path / "log.csv", rows)
+    else:
+        path = tmp_path / "log.parquet"
+        history = pa.array(gaps, pa.list_(kind))
+        log = arrow().drop_columns(["history"])
+        pq.write_table(log.append_column("history", history), path)
+    table.prepare(path, tmp_path / "out", **GIVEN, missing="fill")
+    splits = decoded(tmp_path / "out").values()
+    assert [row[-1] for split in splits for row in split] == kept
+    # What a model is asked: lists of one length.
+    log = data.load(tmp_path / "out")
+    inputs = RawInputs(log.schema)
+    _, shop, user, item, price, _, _ = zip(*ROWS, strict=True)
+    raw = {"user": user, "item": item, "price": price, "domain": shop}
+    raw["history"] = [
+        [padding if one is None else one for one in gap]
+        + [padding] * (5 - len(gap))
+        for gap in gaps
+    ]
+    asked = inputs(
+        {
+            name: tf.constant(raw[name], spec.dtype)
+            for name, spec in inputs.signature.items()
+        }
+    )
+    splits = (log.train, log.valid, log.test)
+    np.testing.assert_array_equal(
+        asked["history"],
+        np.concatenate([split.inputs["history"] for split in splits]),
+    )
 
 
 def test_missing_numbers_are_in_no_quantile(tmp_path):
