@@ -224,7 +224,7 @@ def prepare(
         output=pathlib.Path(output),
         log=log,
         columns=columns,
-        cells=Categories(columns.strings),
+        cells=earlier.cells() if earlier else Categories(columns.strings),
         splitter=splitter,
         options={
             **table_config.options(columns),
@@ -312,8 +312,7 @@ def _run(job: Job) -> dict[str, Any]:
             encoded, splits = transform(
                 chunk, columns, cells, domains, splitter, fitted
             )
-            if job.like is not None and unknown is not None:
-                job.like.check(cells)
+            if unknown is not None:
                 unknown.add(encoded)
             writer.add(encoded, splits)
             written += splits.size

@@ -5,8 +5,10 @@ if it is written as one: "7", but not "007", "+7" or "7.0".
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -66,15 +68,36 @@ class _First:
     row: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What an earlier folder says of the columns.
+
+    Args:
+        folder: The folder.
+        kinds: By feature, `INTEGER` or `TEXT`.
+    """
+
+    folder: pathlib.Path
+    kinds: Mapping[str, str]
+
+
 class Categories:
     """Reads columns, and holds each to what its first cell was.
 
+    With an earlier folder each feature is held to what it is there. Cells of
+    csv have no type: where the feature is text there, "360" is text, too. So
+    are the domains of a csv, whose names are what they are known by.
+
     Args:
         strings: Columns that are text even if they look like integers.
+        known: What an earlier folder says of them, if there is one.
     """
 
-    def __init__(self, strings: Collection[str] = ()) -> None:
+    def __init__(
+        self, strings: Collection[str] = (), known: Known | None = None
+    ) -> None:
         self._strings = frozenset(strings)
+        self._known = known
         self._firsts: dict[str, _First] = {}
 
     def kinds(self) -> dict[str, str]:
@@ -157,11 +180,13 @@ class Categories:
         filled = np.flatnonzero(indices >= 0)
         if not filled.size:
             return Coded(indices, pa.array([], pa.string()))
-        if name in self._strings:
+        if name in self._strings or (csv and self._known_text(name)):
             return Coded(indices, values.cast(pa.string()))
         integer = _are_integers(chunk, name, values, csv)
-        self._check(chunk, name, Coded(indices, values), integer, row_of)
-        if self._firsts[name].kind == TEXT:
+        kind = self._checked(
+            chunk, name, Coded(indices, values), integer, row_of
+        )
+        if kind == TEXT:
             return Coded(indices, values.cast(pa.string()))
         if csv:
             # No cell has a value that isn't one, but the empty text.
@@ -172,21 +197,29 @@ class Categories:
             wrong = table_cells.first_failing(
                 values, lambda part: part.cast(pa.int64())
             )
+            advice = f"add --strings={name}" if not self._known else "mend it"
             raise chunk.error(
                 row_of(int((indices == wrong).argmax())),
                 name,
-                f"holds an integer beyond 64 bits; add --strings={name}.",
+                f"holds an integer beyond 64 bits; {advice}.",
             ) from None
 
-    def _check(
+    def _known_text(self, name: str) -> bool:
+        """Whether an earlier folder has that column as text."""
+        return (
+            self._known is not None
+            and self._known.kinds.get(name, TEXT) == TEXT
+        )
+
+    def _checked(
         self,
         chunk: Chunk,
         name: str,
         coded: Coded,
         integer: np.ndarray,
         row_of: RowOf,
-    ) -> None:
-        """Raises at the first cell that isn't of the column's kind."""
+    ) -> str:
+        """The column's kind; raises at the first cell that isn't of it."""
 
         def first(cells: np.ndarray) -> _First:
             cell = int(cells.argmax())
@@ -199,17 +232,29 @@ class Categories:
 
         if name not in self._firsts:
             self._firsts[name] = first(coded.indices >= 0)
-        kind = self._firsts[name].kind
+        known = self._known.kinds.get(name) if self._known else None
+        kind = known or self._firsts[name].kind
         unlike = integer != (kind == INTEGER)
         # The last one is for the empty cells, whose index is -1.
         wrong = np.append(unlike, False)[coded.indices]
         if unlike.any() and wrong.any():
             other = first(wrong)
             raise chunk.error(
-                other.row,
-                name,
-                f"holds {other.shown}, and {self.said(name)}; {mend(name)}",
+                other.row, name, f"holds {other.shown}, {self._unlike(name)}"
             )
+        return kind
+
+    def _unlike(self, name: str) -> str:
+        """What the column holds elsewhere, and what to do."""
+        if self._known is None:
+            return f"and {self.said(name)}; {mend(name)}"
+        if name not in self._known.kinds:
+            return f"and {self.said(name)}; mend one of them."
+        held = "text" if self._known.kinds[name] == TEXT else "integers"
+        return (
+            f"but in {self._known.folder} it holds {held}; mend it, or the "
+            "column's type."
+        )
 
 
 def mend(name: str) -> str:

@@ -22,6 +22,7 @@ from data_prep.layout import PreparationError
 from data_prep.table_categories import INTEGER
 from data_prep.table_categories import TEXT
 from data_prep.table_categories import Categories
+from data_prep.table_categories import Known
 from data_prep.table_columns import Columns
 from data_prep.table_columns import Numeric
 from data_prep.table_fit import Fitted
@@ -122,24 +123,16 @@ class Like:
                 )
         return Fitted(self.features, vocabularies, means, rows)
 
-    def check(self, cells: Categories) -> None:
-        """Raises if a column's values are of another kind than the folder's.
-
-        Args:
-            cells: Has read some of the log.
-        """
-        kinds = cells.kinds()
-        for feature in self.features:
-            name = feature["name"]
-            if "vocabulary" not in feature or name not in kinds:
-                continue
-            kind = INTEGER if _are_integers(feature["vocabulary"]) else TEXT
-            if kinds[name] != kind:
-                raise PreparationError(
-                    f"column {name!r}: {cells.said(name)}, but in "
-                    f"{self.folder} it holds {kind}"
-                    f"{'s' if kind == INTEGER else ''}; mend the column's type."
-                )
+    def cells(self) -> Categories:
+        """Reads a log's columns of categories as what they are here."""
+        kinds = {
+            feature["name"]: INTEGER
+            if _are_integers(feature["vocabulary"])
+            else TEXT
+            for feature in self.features
+            if "vocabulary" in feature
+        }
+        return Categories(self.columns.strings, Known(self.folder, kinds))
 
 
 def read(folder: str | pathlib.Path) -> Like:

@@ -68,7 +68,7 @@ def _encoded(
     names = [columns.domain, *columns.names, *types]
     # How many rows there are matters to writers alone.
     fitted = like.fitted(rows=0)
-    cells = Categories(columns.strings)
+    cells = like.cells()
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     found = False
     for chunk in log.chunks(names, "Scoring", rows):
@@ -76,7 +76,6 @@ def _encoded(
         domains = _domains(chunk, like, cells)
         domain = domains.find(pa.array(like.domains, pa.string()))
         features = encode(chunk, columns, cells, fitted)
-        like.check(cells)
         known = domain >= 0
         yield Rows(
             {

@@ -153,13 +153,81 @@ def refused(earlier, log, match, **options):
     ("changes", "match"),
     [
         ({"shop": [5] * 60}, "no row of a domain of .*'1'.* holds '5'"),
-        ({"user": ["x"] * 60}, "'user': .*the text 'x'.* holds integers"),
-        ({"item": [1] * 60}, "'item': .*the integer 1.* holds text"),
+        ({"user": ["x"] * 60}, "'user' holds the text 'x', but .* integers; "),
+        ({"item": [1] * 60}, "'item' holds the integer 1, but .* text; "),
         ({"item": [None] * 60}, "'item' .*empty"),
     ],
 )
 def test_a_log_that_is_not_like_it(earlier, changes, match):
     refused(earlier, rows(**changes), match)
+
+
+TEXTS = {
+    "label": "click",
+    "domain": "shop",
+    "categorical": ["brand", "user"],
+    "sequence": ["seen"],
+}
+
+
+def csv(path, shop="ab", brand=("acme", "lego"), user=(7, 8), seen=("x|y",)):
+    """A csv file of 60 rows, whose columns go through these values."""
+    lines = ["click,shop,brand,user,seen"]
+    for row in range(60):
+        cells = [each[row % len(each)] for each in (shop, brand, user, seen)]
+        lines.append(",".join(map(str, [row // 2 % 2, *cells])))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    "unknown", [("360", "acme"), ("acme", "360"), ("360",), ("9" * 19, "acme")]
+)
+def test_what_looks_like_an_integer_is_a_text_that_is_unknown(
+    tmp_path, unknown
+):
+    """A csv has no types: the folder knows that its column is text."""
+    table.prepare(csv(tmp_path / "a.csv"), tmp_path / "a", **TEXTS)
+    lists = ["|".join(unknown), "x"]
+    second = csv(tmp_path / "b.csv", brand=unknown, seen=lists)
+    table.prepare(second, tmp_path / "b", like=tmp_path / "a")
+    log = data.load(tmp_path / "b")
+    brands = log.schema.feature("brand").vocabulary
+    ids = {brands.index(one) + 1 if one in brands else 0 for one in unknown}
+    assert set(column(log, "brand").tolist()) == ids
+    assert 0 in ids
+
+
+@pytest.mark.parametrize("shops", [("1688", "a"), ("a", "1688", "9" * 19)])
+def test_a_domain_that_looks_like_an_integer_is_another(
+    tmp_path, shops, warnings
+):
+    table.prepare(csv(tmp_path / "a.csv"), tmp_path / "a", **TEXTS)
+    table.prepare(
+        csv(tmp_path / "b.csv", shops), tmp_path / "b", like=tmp_path / "a"
+    )
+    log = data.load(tmp_path / "b")
+    assert set(column(log, "domain").tolist()) == {
+        log.schema.domains.index("a")
+    }
+    assert "has no domain '1688'" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        (("x", 7), "line 2: column 'user' holds the text 'x', but in "),
+        ((7, "x"), "line 3: column 'user' holds the text 'x', but in "),
+        (("9" * 20,), "column 'user' holds an integer beyond 64 bits; mend it"),
+    ],
+)
+def test_text_among_a_folders_integers_is_to_be_mended(tmp_path, user, said):
+    """--like takes no --strings, so it isn't what to do."""
+    table.prepare(csv(tmp_path / "a.csv"), tmp_path / "a", **TEXTS)
+    path = csv(tmp_path / "b.csv", user=user)
+    with pytest.raises(PreparationError, match=said) as error:
+        table.prepare(path, tmp_path / "b", like=tmp_path / "a")
+    assert "--strings" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -462,5 +530,5 @@ def test_a_new_domain_needs_a_folder(tmp_path):
 def test_a_new_domains_ids_are_of_the_folders_kind(earlier):
     log = new_shop().to_pydict()
     log["user"] = [f"u{one}" for one in log["user"]]
-    with pytest.raises(PreparationError, match=r"column 'user': .*integers"):
+    with pytest.raises(PreparationError, match=r"column 'user' .*integers"):
         with_new_domain(earlier, pa.table(log))

@@ -283,6 +283,27 @@ def test_the_binary_says_how_an_empty_cell_may_be_filled(folder, tmp_path):
         command(folder, tmp_path / "new.csv", tmp_path / "s.csv")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("360,360,1.5,360", "mall,pen,1.5,pen|360", "mall,360,1.5,"),
+        ("mall,pen,1.5,ink", "1688,007,1.5,360", f"mall,{'9' * 19},1.5,360"),
+    ],
+)
+def test_what_looks_like_an_integer_in_csv_is_an_unknown_text(
+    folder, tmp_path, lines, capsys
+):
+    (tmp_path / "new.csv").write_text(
+        "\n".join(["shop,item,price,seen", *lines]) + "\n"
+    )
+    command(folder, tmp_path / "new.csv", tmp_path / "s.csv")
+    found = pa_csv.read_csv(tmp_path / "s.csv")
+    known = [line.startswith("mall") for line in lines]
+    assert found["score"].is_valid().to_pylist() == known
+    said = capsys.readouterr().out
+    assert "item: 50.0% of the scored rows have a value that " in said
+
+
 def test_integer_domains_are_found_by_their_names(tmp_path, folder):
     rng = np.random.default_rng(0)
     log = pa.table(
