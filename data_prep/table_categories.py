@@ -110,11 +110,17 @@ class Categories:
         return f"{first.chunk.place(first.row)} holds {first.shown}"
 
     def domain(self, chunk: Chunk, name: str) -> Coded:
-        """Reads the column of the domains, which nothing can stand for."""
+        """Reads the column of the domains, which nothing can stand for.
+
+        With an earlier folder they are text: it has their names alone, which
+        of integers are their digits.
+        """
         coded = self._one(chunk, name)
         table_cells.check_filled(
             chunk, name, coded.indices < 0, "mend it, or leave the row out"
         )
+        if self._known is not None:
+            return Coded(coded.indices, coded.values.cast(pa.string()))
         return coded
 
     def one(self, chunk: Chunk, column: Categorical) -> Coded:

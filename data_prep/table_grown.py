@@ -41,7 +41,7 @@ def grown(
     Args:
         like: The folder.
         name: The new domain.
-        counts: Rows and clicks of each domain of the log.
+        counts: Rows and clicks of each domain of the log, by its name.
         log: The log.
         cells: Reads its columns of categories.
         splitter: Deals its rows out to the splits.
@@ -55,9 +55,8 @@ def grown(
             f"--new_domain={name}: {like.folder} has that domain already; "
             "leave the flag out."
         )
-    by_name = {str(value): value for value in counts}
-    if name not in by_name:
-        others = [repr(one) for one in by_name if one not in like.domains]
+    if name not in counts:
+        others = [repr(one) for one in counts if one not in like.domains]
         raise PreparationError(
             f"--new_domain={name}: the log has no row with it; new in it are "
             f"{', '.join(others[:SHOWN]) or 'no domains'}."
@@ -65,7 +64,7 @@ def grown(
     table_doubts.say_alike(like.columns.domain, [*like.domains, name])
     counted = _counted(
         like.columns,
-        Domains(like.columns.domain, pa.array([by_name[name]])),
+        Domains(like.columns.domain, pa.array([name], pa.string())),
         *(log, cells, splitter),
     )
     values = {

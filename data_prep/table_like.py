@@ -69,18 +69,17 @@ class Like:
         """The folder's domains, and how many rows the log has of them.
 
         Args:
-            counts: Rows and clicks of each domain of the log.
+            counts: Rows and clicks of each domain of the log, by its name.
         """
-        by_name = {str(value): value for value in counts}
-        unknown = sorted(set(by_name) - set(self.domains))
-        if len(unknown) == len(by_name):
+        unknown = sorted(set(counts) - set(self.domains))
+        if len(unknown) == len(counts):
             raise PreparationError(
                 f"the log has no row of a domain of {self.folder}, such as "
                 f"{self.domains[0]!r}; its column {self.columns.domain!r} "
                 f"holds {unknown[0]!r}."
             )
         if unknown:
-            rows = sum(int(counts[by_name[name]][0]) for name in unknown)
+            rows = sum(int(counts[name][0]) for name in unknown)
             logging.warning(
                 "%s left out: %s has no domain %s%s.",
                 "1 row is" if rows == 1 else f"{rows:,} rows are",
@@ -90,12 +89,10 @@ class Like:
                 if len(unknown) > SHOWN
                 else "",
             )
-        known = [by_name[name] for name in self.domains if name in by_name]
-        rows = sum(int(counts[value][0]) for value in known)
-        if isinstance(known[0], int):
-            values = pa.array(map(int, self.domains), pa.int64())
-        else:
-            values = pa.array(self.domains, pa.string())
+        rows = sum(
+            int(counts[name][0]) for name in self.domains if name in counts
+        )
+        values = pa.array(self.domains, pa.string())
         return Domains(self.columns.domain, values), rows
 
     def fitted(self, rows: int) -> Fitted:

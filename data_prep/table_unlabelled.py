@@ -16,10 +16,7 @@ from data_prep import table_cells
 from data_prep.features import Column
 from data_prep.layout import DOMAIN
 from data_prep.layout import PreparationError
-from data_prep.table_categories import Categories
-from data_prep.table_categories import Coded
 from data_prep.table_csv import CsvFile
-from data_prep.table_files import Chunk
 from data_prep.table_files import Log
 from data_prep.table_files import LogFile
 from data_prep.table_job import chunk_rows
@@ -73,7 +70,7 @@ def _encoded(
     found = False
     for chunk in log.chunks(names, "Scoring", rows):
         found = True
-        domains = _domains(chunk, like, cells)
+        domains = cells.domain(chunk, columns.domain)
         domain = domains.find(pa.array(like.domains, pa.string()))
         features = encode(chunk, columns, cells, fitted)
         known = domain >= 0
@@ -114,10 +111,3 @@ def _field(file: LogFile, name: str) -> pa.Schema:
     if isinstance(file, CsvFile):
         return pa.schema([(name, pa.string())])
     return pa.schema([(name, file.schema.field(name).type)])
-
-
-def _domains(chunk: Chunk, like: Like, cells: Categories) -> Coded:
-    """Each row's domain by its name."""
-    coded = cells.domain(chunk, like.columns.domain)
-    # A schema has names, which of integers are their digits.
-    return Coded(coded.indices, coded.values.cast(pa.string()))

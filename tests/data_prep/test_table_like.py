@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -211,6 +212,33 @@ def test_a_domain_that_looks_like_an_integer_is_another(
         log.schema.domains.index("a")
     }
     assert "has no domain '1688'" in warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_new_domain_may_look_like_an_integer_where_others_are_text(
+    tmp_path, kind
+):
+    table.prepare(csv(tmp_path / "a.csv"), tmp_path / "a", **TEXTS)
+    path = csv(tmp_path / "b.csv", shop=[1688])
+    if kind == "parquet":
+        options = pa_csv.ConvertOptions(column_types={"shop": pa.int64()})
+        log = pa_csv.read_csv(path, convert_options=options)
+        path = written(tmp_path / "b.parquet", log)
+    output = tmp_path / "b"
+    table.prepare(path, output, like=tmp_path / "a", new_domain="1688")
+    log = data.load(output)
+    assert log.schema.domains == ("a", "b", "1688")
+    assert set(column(log, "domain").tolist()) == {2}
+
+
+@pytest.mark.parametrize("shop", [1, "1"])
+def test_domains_of_text_that_look_like_integers_are_known_by_name(
+    tmp_path, shop
+):
+    log = written(tmp_path / "a.parquet", rows(shop=["1", "us"] * 30))
+    table.prepare(log, tmp_path / "a", config=config(tmp_path / "c.json"))
+    found = later(tmp_path / "a", rows(shop=[shop] * 60))
+    assert set(column(found, "domain").tolist()) == {0}
 
 
 @pytest.mark.parametrize(
