@@ -93,6 +93,7 @@ from data_prep.table_files import Log
 from data_prep.table_fit import fit
 from data_prep.table_job import Job
 from data_prep.table_job import chunk_rows
+from data_prep.table_survey import check_splits
 from data_prep.table_survey import counted
 from data_prep.table_survey import survey
 from data_prep.table_transform import transform
@@ -296,6 +297,7 @@ def _run(job: Job) -> dict[str, Any]:
                 job.max_vocabulary,
             )
         domains, known = like.choose(counts)
+        check_splits(log, domains, cells, splitter)
         fitted = like.fitted(known)
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0

@@ -9,6 +9,7 @@ import pyarrow as pa
 from data_prep import domains
 from data_prep import table_cells
 from data_prep import table_doubts
+from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.layout import short
 from data_prep.table_categories import Categories
@@ -17,6 +18,7 @@ from data_prep.table_columns import Columns
 from data_prep.table_files import Chunk
 from data_prep.table_files import Log
 from data_prep.table_split import Splitter
+from data_prep.table_split import check_sizes
 
 Counts: TypeAlias = dict[int | str, np.ndarray]
 """Rows and clicks of each domain, by its raw value."""
@@ -120,6 +122,23 @@ def choose(
     if columns.domain_values is None:
         table_doubts.say_alike(columns.domain, map(str, kept))
     return Domains(columns.domain, pa.array(kept, kind))
+
+
+def check_splits(
+    log: Log, domains: Domains, cells: Categories, splitter: Splitter
+) -> None:
+    """Raises unless each split has a row of these domains.
+
+    Reads domains and splits alone, and no further than it has to.
+    """
+    sizes = np.zeros(len(SPLITS), np.int64)
+    names = (domains.name, *splitter.names)
+    for chunk in log.chunks(names, "Looking for splits"):
+        kept = domains.of(chunk, cells) >= 0
+        sizes += np.bincount(splitter.split(chunk)[kept], minlength=sizes.size)
+        if sizes.all():
+            return
+    check_sizes(sizes, splitter.hint)
 
 
 def _count(counts: Counts, coded: Coded, label: np.ndarray) -> None:

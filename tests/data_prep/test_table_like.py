@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import table
+from data_prep import table_job
 from data_prep.layout import PreparationError
 from mlora_tf import data
 from mlora_tf.schema import Schema
@@ -142,6 +143,30 @@ def test_vectors_come_from_the_folder(tmp_path):
     first = data.load(tmp_path / "a").vectors
     assert set(first) == set(log.vectors) == {"item"}
     np.testing.assert_array_equal(log.vectors["item"], first["item"])
+
+
+@pytest.mark.parametrize(
+    ("log", "options", "advice"),
+    [
+        (rows(2), {}, "prepare a larger log, or choose other --fractions"),
+        (
+            # The other splits have rows, but of an unknown domain alone.
+            rows(shop=[1, 77, 78] * 20, part=["test", "train", "valid"] * 20),
+            {"split": "given", "split_column": "part"},
+            "see that the column of --split_column names all three",
+        ),
+        (
+            rows(time=[7] * 60),
+            {"split": "time", "split_column": "time"},
+            "too many rows have the same time, or choose other --fractions",
+        ),
+    ],
+)
+def test_a_log_without_rows_for_a_split_is_refused_before_it_is_written(
+    earlier, monkeypatch, log, options, advice
+):
+    monkeypatch.delattr(table_job.Job, "writer")
+    refused(earlier, log, rf"no row .* the \w+ split: {advice}\.$", **options)
 
 
 def refused(earlier, log, match, **options):
