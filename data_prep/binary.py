@@ -25,21 +25,20 @@ SHOWN_DOMAINS = 30
 """The most domains whose rows a log line counts one by one."""
 
 
-def define_flags() -> None:
+def define_flags(seed: str = "Seed of every random choice.") -> None:
     """Defines --output, --seed and --overwrite.
 
     A function, and no module-level flags: tests import several binaries into
     one process, where each flag name may be defined once.
+
+    Args:
+        seed: What --seed is for.
     """
     flags.DEFINE_string(
         "output", None, "The prepared folder to write.", required=True
     )
     flags.DEFINE_integer(
-        "seed",
-        123,
-        "Seed of every random choice.",
-        lower_bound=0,
-        upper_bound=2**32 - 1,
+        "seed", 123, seed, lower_bound=0, upper_bound=2**32 - 1
     )
     flags.DEFINE_bool(
         "overwrite", False, "Replace the prepared folder if it exists."

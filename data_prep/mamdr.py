@@ -70,7 +70,7 @@ def prepare(
             if there is one alone.
         drop_one_class_domains: Whether domains whose rows are all clicks or
             all none are dropped.
-        seed: Without effect: nothing here is random.
+        seed: Noted in the manifest; nothing here is random.
         overwrite: Whether a prepared folder of that name is replaced.
     """
     started = time.monotonic()
@@ -251,7 +251,7 @@ def _drop(
 
 def main() -> None:
     """Defines the flags, reads them and prepares."""
-    binary.define_flags()
+    binary.define_flags(seed="Noted in the manifest; nothing here is random.")
     domains.define_flag()
     flags.DEFINE_string(
         "raw", None, "The folder or archive of the domains.", required=True

@@ -43,6 +43,7 @@ from data_prep.features import lists
 from data_prep.features import quantiles
 from data_prep.features import sequence
 from data_prep.features import sparse
+from data_prep.folder import PreparationError
 from data_prep.histories import last_before
 from data_prep.movielens_files import DOMAINS
 from data_prep.movielens_files import GENRES
@@ -58,6 +59,9 @@ from data_prep.movielens_files import read_raw
 Input = tuple[dict[str, Any], Column]
 """A feature and its column."""
 
+HISTORY = 20
+"""The most movies of a history, unless said otherwise."""
+
 YEAR_BUCKETS = 10
 """How many buckets of about as many training rows each `year` has, at most."""
 
@@ -70,7 +74,7 @@ def prepare(
     seed: int = 123,
     overwrite: bool = False,
     features: str = "ids",
-    history: int = 20,
+    history: int = HISTORY,
 ) -> None:
     """Reads the raw files and writes the prepared folder.
 
@@ -86,6 +90,11 @@ def prepare(
         history: The most movies of a user's history, with `"all"`.
     """
     started = time.monotonic()
+    if features != "all" and history != HISTORY:
+        raise PreparationError(
+            f"--history={history} is for --features=all; add that, or leave "
+            "it out."
+        )
     folder.check_output(output, overwrite)
     users_file = read_raw(raw, "users.dat")
     ratings_file = read_raw(raw, "ratings.dat")
@@ -255,7 +264,7 @@ def main() -> None:
     )
     flags.DEFINE_integer(
         "history",
-        20,
+        HISTORY,
         "The most movies of a user's history, with --features=all.",
         lower_bound=1,
     )

@@ -101,7 +101,6 @@ from data_prep.table_unknown import Unknown
 from data_prep.writer import SHARD_ROWS
 
 MAX_VOCABULARY = 50_000_000
-FRACTIONS = (0.8, 0.1, 0.1)
 
 
 def prepare(
@@ -121,7 +120,7 @@ def prepare(
     missing: str = "error",
     split: str = "random",
     split_column: str | None = None,
-    fractions: Sequence[float | str] = FRACTIONS,
+    fractions: Sequence[float | str] = table_split.FRACTIONS,
     drop_one_class_domains: bool = False,
     max_vocabulary: int = MAX_VOCABULARY,
     shard_rows: int = SHARD_ROWS,
@@ -203,6 +202,9 @@ def prepare(
                 "config": config,
                 "drop_one_class_domains": drop_one_class_domains,
                 "runner": runner,
+                "max_vocabulary": max_vocabulary
+                if new_domain is None
+                else None,
             }
         )
         if pathlib.Path(like).resolve() == pathlib.Path(output).resolve():
@@ -342,12 +344,17 @@ def _columns(
 
 def _check_like(values: dict[str, Any]) -> None:
     """Raises if a flag says what a folder to prepare like says."""
-    usual = dataclasses.asdict(table_config.Defaults())
+    usual = {
+        **dataclasses.asdict(table_config.Defaults()),
+        "max_vocabulary": MAX_VOCABULARY,
+    }
+    reasons = {
+        "runner": "prepares in this process",
+        "max_vocabulary": "adds no value without --new_domain",
+    }
     for flag, value in values.items():
         if value and value != usual.get(flag):
-            why = "takes what columns are from that folder"
-            if flag == "runner":
-                why = "prepares in this process"
+            why = reasons.get(flag, "takes what columns are from that folder")
             raise PreparationError(f"--like {why}: leave out --{flag}.")
 
 
@@ -399,10 +406,14 @@ def main() -> None:
         "split_column", None, "The times, or train, valid and test."
     )
     flags.DEFINE_list(
-        "fractions", [*map(str, FRACTIONS)], "Train's, valid's and test's."
+        "fractions",
+        [*map(str, table_split.FRACTIONS)],
+        "Train's, valid's and test's; not with --split=given.",
     )
     flags.DEFINE_integer(
-        "max_vocabulary", MAX_VOCABULARY, "The most values of a column."
+        "max_vocabulary",
+        MAX_VOCABULARY,
+        "The most values of a column; with --like a new domain's alone.",
     )
     flags.DEFINE_string(
         "runner", None, "Apache Beam's runner; this process, unless given."

@@ -22,6 +22,7 @@ from data_prep.table_files import Chunk
 from data_prep.table_numbers import Sample
 
 KINDS = ("random", "time", "given")
+FRACTIONS = (0.8, 0.1, 0.1)
 GIVEN = {
     "train": 0,
     "valid": 1,
@@ -76,6 +77,12 @@ def make(
             + ("the times." if kind == "time" else "train, valid and test.")
         )
     if column is not None and kind == "given":
+        if tuple(fractions) != FRACTIONS:
+            raise PreparationError(
+                "--split=given has no --fractions; they are "
+                f"{','.join(map(str, fractions))}. Leave them out: the column "
+                f"{column!r} says each row's split."
+            )
         return Given(column)
     _check(fractions)
     return (

@@ -690,6 +690,9 @@ def test_the_binary(tmp_path):
     assert "train: 5 rows" in result.stderr
     mamdr.prepare(path, tmp_path / "same", "a", drop_one_class_domains=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "same")
+    # Flags are broken into lines in the help.
+    told = " ".join(run("--helpshort").stdout.split())
+    assert "--seed: Noted in the manifest; nothing here is random." in told
     result = run("--overwrite")
     assert result.returncode == 1
     assert result.stderr.endswith("in a/, b/; name one as --subset.\n")

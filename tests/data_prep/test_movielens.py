@@ -292,6 +292,12 @@ def test_the_schema_of_all_features(tmp_path):
     }
 
 
+def test_a_history_is_one_of_all_features(tmp_path):
+    raw = archive(tmp_path / "raw.zip", TIMED)
+    said = "--history=4 is for --features=all; add that, or leave it out."
+    assert_refuses(raw, said, history=4)
+
+
 @pytest.mark.parametrize("domain", ["gender", "age", "occupation"])
 def test_the_domain_is_no_second_feature(domain, tmp_path):
     raw = archive(tmp_path / "raw.zip", TIMED)

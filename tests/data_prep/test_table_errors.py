@@ -633,6 +633,15 @@ def test_wrong_times_in_parquet(tmp_path):
         ({"fractions": [0.8, 0.2, 0]}, "as in 0.8,0.1,0.1; they are 0.8,0.2,0"),
         ({"fractions": [0.8, 0.2, 0.2]}, "three positive numbers that add up"),
         ({"fractions": ["a", "b", "c"]}, "--fractions: could not convert str"),
+        (
+            {
+                "split": "given",
+                "split_column": "time",
+                "fractions": [0.5, 0.3, 0.2],
+            },
+            "--split=given has no --fractions; they are 0.5,0.3,0.2. Leave "
+            "them out: the column 'time' says each row's split.",
+        ),
     ],
 )
 def test_a_wrong_split(options, problem, tmp_path):

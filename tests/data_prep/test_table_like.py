@@ -293,6 +293,7 @@ def test_text_among_a_folders_integers_is_to_be_mended(tmp_path, user, said):
         ({"missing": "fill"}, "missing"),
         ({"drop_one_class_domains": True}, "drop_one_class_domains"),
         ({"runner": "DirectRunner"}, "runner"),
+        ({"max_vocabulary": 9}, "max_vocabulary"),
     ],
 )
 def test_what_the_folder_says_is_no_flag(earlier, options, flag):
@@ -471,6 +472,11 @@ def test_a_new_domain_is_the_last_and_old_ids_stay(earlier):
     ids = column(log, "item")[names == "7"]
     values = {item[one - 1] for one in ids if one}
     assert values == {"cap", "ink"}
+
+
+def test_a_new_domains_values_may_be_too_many(earlier):
+    with pytest.raises(PreparationError, match="--max_vocabulary is 1;"):
+        with_new_domain(earlier, new_shop(), max_vocabulary=1)
 
 
 def test_values_of_validation_and_test_rows_are_not_learned(earlier):
