@@ -51,7 +51,9 @@ from data_prep.table_fit import Fitted
 from data_prep.table_fit import Fitting
 from data_prep.table_job import Job
 from data_prep.table_split import ByTime
+from data_prep.table_survey import Counts
 from data_prep.table_survey import Domains
+from data_prep.table_survey import add
 from data_prep.table_survey import choose
 
 try:
@@ -156,11 +158,11 @@ class _Run:
         found = self._lines.run(
             "survey", pieces, beam_steps.Survey(job), sample=True
         )
-        counts: dict[int | str, np.ndarray] = {}
+        counts: Counts = {}
         for _, of_piece in sorted(found["main"], key=lambda one: one[0]):
-            for value, rows, clicks in of_piece:
-                both = np.array([rows, clicks])
-                counts[value] = counts.get(value, 0) + both
+            values = [value for value, *_ in of_piece]
+            both = np.array([one for _, *one in of_piece])
+            add(counts, job.columns, values, both)
         domains = choose(
             counts,
             job.log,

@@ -26,6 +26,7 @@ from data_prep.table_categories import Known
 from data_prep.table_columns import Columns
 from data_prep.table_columns import Numeric
 from data_prep.table_fit import Fitted
+from data_prep.table_survey import OTHERS
 from data_prep.table_survey import Counts
 from data_prep.table_survey import Domains
 
@@ -71,29 +72,31 @@ class Like:
         Args:
             counts: Rows and clicks of each domain of the log, by its name.
         """
-        unknown = sorted(set(counts) - set(self.domains))
-        if len(unknown) == len(counts):
+        known = sum(
+            int(counts[name][0]) for name in self.domains if name in counts
+        )
+        unknown = sorted(set(counts) - {*self.domains, OTHERS})
+        if not known:
             raise PreparationError(
                 f"the log has no row of a domain of {self.folder}, such as "
                 f"{self.domains[0]!r}; its column {self.columns.domain!r} "
                 f"holds {unknown[0]!r}."
             )
         if unknown:
-            rows = sum(int(counts[name][0]) for name in unknown)
+            rows = sum(int(count) for count, _ in counts.values()) - known
+            more = len(unknown) - SHOWN
+            others = f" and {more:,} more" if more > 0 else ""
+            if OTHERS in counts:
+                others = " and more"
             logging.warning(
                 "%s left out: %s has no domain %s%s.",
                 "1 row is" if rows == 1 else f"{rows:,} rows are",
                 self.folder,
                 ", ".join(map(repr, unknown[:SHOWN])),
-                f" and {len(unknown) - SHOWN} more"
-                if len(unknown) > SHOWN
-                else "",
+                others,
             )
-        rows = sum(
-            int(counts[name][0]) for name in self.domains if name in counts
-        )
         values = pa.array(self.domains, pa.string())
-        return Domains(self.columns.domain, values), rows
+        return Domains(self.columns.domain, values), known
 
     def fitted(self, rows: int) -> Fitted:
         """What was learned of the folder's training rows.

@@ -1,6 +1,7 @@
 """A first walk through a log, for its domains and times alone."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -13,15 +14,20 @@ from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.layout import short
 from data_prep.table_categories import Categories
-from data_prep.table_categories import Coded
 from data_prep.table_columns import Columns
 from data_prep.table_files import Chunk
 from data_prep.table_files import Log
 from data_prep.table_split import Splitter
 from data_prep.table_split import check_sizes
 
+MAX_DOMAINS = 100_000
+"""The most domains, so that memory is bounded if the column is of views."""
+
+OTHERS = ""
+"""All domains beyond these; none has that name, as no cell may be empty."""
+
 Counts: TypeAlias = dict[int | str, np.ndarray]
-"""Rows and clicks of each domain, by its raw value."""
+"""Rows and clicks of each domain, by its raw value; see `add`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +101,48 @@ def observe(
     """Adds up a chunk's rows and clicks by domain, and sees its times."""
     label = table_cells.labels(chunk, columns.label)
     splitter.observe(chunk)
-    _count(counts, cells.domain(chunk, columns.domain), label)
+    coded = cells.domain(chunk, columns.domain)
+    size = len(coded.values)
+    rows = np.bincount(coded.indices, minlength=size)
+    clicks = np.bincount(coded.indices[label == 1], minlength=size)
+    there = np.flatnonzero(rows)
+    values = coded.values.take(pa.array(there)).to_pylist()
+    add(counts, columns, values, np.stack([rows, clicks], axis=1)[there])
+
+
+def add(
+    counts: Counts,
+    columns: Columns,
+    values: Sequence[int | str],
+    both: np.ndarray,
+) -> None:
+    """Adds rows and clicks by domain.
+
+    Once there are `MAX_DOMAINS`, further ones are counted together, under
+    `OTHERS`, but for those of `domain_values`.
+
+    Args:
+        counts: What they are added to.
+        columns: The log's columns.
+        values: Domains.
+        both: Rows and clicks of each, of shape `(values, 2)`.
+
+    Raises:
+        PreparationError: There are more, and no `domain_values`.
+    """
+    kept = frozenset(columns.domain_values or ())
+    for value, one in zip(values, both, strict=True):
+        if value not in counts and len(counts) >= MAX_DOMAINS:
+            if not kept:
+                raise PreparationError(
+                    f"column {columns.domain!r} has more than {MAX_DOMAINS:,} "
+                    "values, and a model has weights for each domain; name "
+                    "another column as --domain, or those to keep as "
+                    "--domain_values."
+                )
+            if str(value) not in kept:
+                value = OTHERS
+        counts[value] = counts.get(value, 0) + one
 
 
 def choose(
@@ -103,9 +150,10 @@ def choose(
 ) -> Domains:
     """Says which domains are kept, by the counts of the whole log."""
     check_rows(counts, log)
-    values = sorted(counts)
-    if columns.domain_values is not None:
-        by_name = {str(value): value for value in values}
+    if columns.domain_values is None:
+        values = sorted(counts)
+    else:
+        by_name = {str(value): value for value in counts}
         for name in columns.domain_values:
             if name not in by_name:
                 raise PreparationError(
@@ -139,14 +187,3 @@ def check_splits(
         if sizes.all():
             return
     check_sizes(sizes, splitter.hint)
-
-
-def _count(counts: Counts, coded: Coded, label: np.ndarray) -> None:
-    """Adds up rows and clicks by domain."""
-    size = len(coded.values)
-    rows = np.bincount(coded.indices, minlength=size)
-    clicks = np.bincount(coded.indices[label == 1], minlength=size)
-    for index in np.flatnonzero(rows):
-        value = coded.values[int(index)].as_py()
-        both = np.array([rows[index], clicks[index]])
-        counts[value] = counts.get(value, 0) + both

@@ -13,6 +13,7 @@ from data_prep import table_checks
 from data_prep import table_csv
 from data_prep import table_files
 from data_prep import table_parquet
+from data_prep import table_survey
 from data_prep import writer
 from data_prep.layout import PreparationError
 from mlora_tf import schema_checks
@@ -498,6 +499,31 @@ def test_a_log_that_grows_while_it_is_read(tmp_path, monkeypatch):
 
 
 # Values that can't be learned from.
+
+
+def test_a_column_of_too_many_domains(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_survey, "MAX_DOMAINS", 8)
+    path = log_of(tmp_path)
+    options = {"domain": "user", "categorical": ["item"]}
+    assert refused(path, **options) == (
+        "column 'user' has more than 8 values, and a model has weights for "
+        "each domain; name another column as --domain, or those to keep as "
+        "--domain_values."
+    )
+    monkeypatch.undo()
+    table.prepare(path, tmp_path / "all", **{**FLAGS, **options})
+
+
+def test_some_domains_may_be_kept_of_too_many(tmp_path, monkeypatch):
+    path = log_of(tmp_path)
+    options = {"domain": "user", "categorical": ["item"]}
+    both = {**FLAGS, **options, "domain_values": ["4", "1"]}
+    expected = table.prepare(path, tmp_path / "all", **both)
+    assert set(expected["counts"]["train"]) == {"4", "1"}
+    monkeypatch.setattr(table_survey, "MAX_DOMAINS", 1)
+    assert table.prepare(path, tmp_path / "few", **both) == expected
+    message = refused(path, **options, domain_values=["1", "77"])
+    assert "no row with the domain '77'" in message
 
 
 def test_a_vocabulary_over_the_limit(tmp_path):

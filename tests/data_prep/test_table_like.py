@@ -9,6 +9,7 @@ import pytest
 
 from data_prep import table
 from data_prep import table_job
+from data_prep import table_survey
 from data_prep.layout import PreparationError
 from mlora_tf import data
 from mlora_tf.schema import Schema
@@ -114,6 +115,24 @@ def test_rows_of_other_domains_are_left_out(earlier, warnings):
     assert log.schema.domains == ("1", "3", "20")
     counts = np.bincount(column(log, "domain"), minlength=3)
     assert counts.tolist() == [28, 20, 0]
+
+
+@pytest.mark.parametrize("new", [None, "79"])
+def test_of_many_other_domains_some_are_told_apart(
+    earlier, warnings, monkeypatch, new
+):
+    monkeypatch.setattr(table_survey, "MAX_DOMAINS", 4)
+    shops = [70, 71, 70, 72, *range(73, 80), *[1] * 20, 3, *[79] * 28]
+    path = written(earlier.with_name("b.parquet"), rows(shop=shops))
+    output = earlier.with_name("b")
+    table.prepare(path, output, like=earlier, new_domain=new)
+    log = data.load(output)
+    known = 21 + (0 if new is None else 29)
+    assert sum(map(len, (log.train, log.valid, log.test))) == known
+    assert (
+        f"{60 - known} rows are left out: {earlier} has no domain '70', '71', "
+        "'72', '73' and more."
+    ) in (line.replace(str(output), str(earlier)) for line in warnings)
 
 
 def test_one_like_one_that_is_like_another(earlier):
