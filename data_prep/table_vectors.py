@@ -57,11 +57,11 @@ def files(columns: Columns) -> dict[str, tuple[Categorical | History, Log]]:
 
 
 def sources(columns: Columns) -> dict[str, Any]:
-    """By `vectors.<table>`, the digest of each file of vectors."""
+    """By `vectors.<table>:<file>`, the digest of each file of vectors."""
     return {
-        f"vectors.{table}": digest
+        f"vectors.{table}:{name}": digest
         for table, (_, log) in files(columns).items()
-        for digest in log.sources().values()
+        for name, digest in log.sources().items()
     }
 
 

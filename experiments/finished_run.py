@@ -2,12 +2,19 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
 
 from data_prep.layout import MANIFEST
+
+VECTORS = re.compile(r"vectors\.(?!(csv|tsv|parquet)$)\w+(:.*)?", re.DOTALL)
+"""A source of pretrained vectors, which has no rows; no log, as vectors.csv is.
+
+Older folders have `vectors.<table>`, newer ones `vectors.<table>:<file>`.
+"""
 
 LEAST_SHARED = 0.01
 """The share of a log's bytes up to which it may be that of another one."""
@@ -113,8 +120,7 @@ def sources(data: str) -> dict[str, tuple[str, int]]:
         return {
             file["sha256"]: (name, file["bytes"])
             for name, file in manifest["sources"].items()
-            # Those of pretrained vectors have no rows.
-            if not name.startswith("vectors.")
+            if not VECTORS.fullmatch(name)
         }
     except (OSError, ValueError, RecursionError, KeyError, TypeError,
             AttributeError):  # fmt: skip

@@ -82,10 +82,23 @@ def test_each_value_has_its_vector_and_others_have_the_mean(
     np.testing.assert_array_equal(vectors, np.array(expected, np.float32))
     # The sequence shares the table.
     assert [one.vectors for one in read.schema.features] == [2, 2]
-    assert len(manifest["sources"]["vectors.item"]["sha256"]) == 64
+    (source,) = set(manifest["sources"]) - {"log.csv"}
+    assert source.startswith("vectors.item:v.")
+    assert len(manifest["sources"][source]["sha256"]) == 64
     (words, *values), *_ = said
     assert "v." in words % tuple(values)
     assert "no vector of 2 of the 4 values of 'item'" in words % tuple(values)
+
+
+def test_each_file_of_vectors_is_a_source(tmp_path):
+    (tmp_path / "v").mkdir()
+    for number, (item, vector) in enumerate(VECTORS.items()):
+        line = f"{item},{' '.join(map(str, vector))}"
+        csv(tmp_path / "v" / f"{number}.csv", ["item,vector", line])
+    sources = prepare(tmp_path, str(tmp_path / "v"))["sources"]
+    names = {f"vectors.item:{number}.csv" for number in range(len(VECTORS))}
+    assert set(sources) == {"log.csv", *names}
+    assert len({one["sha256"] for one in sources.values()}) == len(sources)
 
 
 @pytest.mark.parametrize(

@@ -185,12 +185,23 @@ def test_rows_that_the_model_has_learned_are_not_evaluated_unasked(
     command(tmp_path, "--splits=test")
     assert "their numbers are too good" in caplog.text
     # A part without rows, or vectors, may be in two logs.
-    files = {"july": "c", "part-1": "a", "vectors.item": "b"}
-    with_sources(tmp_path / "other", **files)
+    files = {"july": "c", "part-1": "a"}
+    vectors = {"vectors.item": "b", "vectors.item:0.csv": "b"}
+    with_sources(tmp_path / "other", **files, **vectors)
     manifest = json.loads((tmp_path / "other" / "manifest.json").read_text())
     manifest["sources"]["july"]["bytes"] = 1000
     (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
     command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["vectors.csv", "vectors.parquet", "vectors.2024.csv.gz"]
+)
+def test_a_log_may_be_called_vectors(folder, tmp_path, name):
+    shutil.copytree(folder / "data", tmp_path / "data")
+    with_sources(tmp_path / "data", **{name: "a", "vectors.item:v.csv": "b"})
+    origin = finished_run.origin(str(tmp_path / "data"))
+    assert origin["sources"] == ["a" * 64]
 
 
 def test_a_run_that_does_not_tell_its_files_is_warned_of(folder, caplog):
