@@ -15,21 +15,23 @@ is in UTF-8 and may be gzipped. In place of flags, `--config` names a JSON:
      "numeric": {"price": {"buckets": 20}, "age": {"missing": "fill"}},
      "sequence": {"history": {"max_length": 50, "target": "item"}}}
 
-- Categorical columns hold integers or text, never both. Each value that is in
-  at least `--min_count` training rows has an id, the most frequent first; all
-  others have the id 0. The default is 1: no value of a training row is lost,
-  but none has the id 0, whose embedding then stays as it was drawn. A column
-  of text like "7.0" alone is warned of: so pandas writes integers if a cell is
-  empty.
+- Categorical columns hold integers or text, never both. Each value that the
+  training rows have at least `--min_count` times has an id, the most frequent
+  first; all others have the id 0. Each kept item of a list counts, and columns
+  that share a table of ids are counted together. The default is 1: no value of
+  a training row is lost, but none has the id 0, whose embedding then stays as
+  it was drawn. A column of text like "7.0" alone is warned of: so pandas writes
+  integers if a cell is empty.
 - Numeric columns are scaled by mean and standard deviation, or with
   `--buckets` sorted into so many buckets of about as many rows each. A number
   over 20 standard deviations from the mean is warned of: scaled, all others
   are about the same beside it.
 - Sequences hold lists, the oldest first, of which the last `max_length` items
   are kept. In text, `--separator` parts the items; no text is no item.
-- An empty cell, or NaN, is an error. With `--missing=fill` it is the id 0,
-  the training rows' mean, or an empty list. An empty item of a list is the id
-  0 then, too, unless all after it are empty: those at the end are left out, as
+- An empty cell is an error, and so is a number that is NaN; the text "NaN" is
+  a category like others. With `--missing=fill` an empty cell is the id 0, the
+  training rows' mean, or an empty list. An empty item of a list is the id 0
+  then, too, unless all after it are empty: those at the end are left out, as
   an exported model leaves them out of its requests.
 - `"vectors": "items.parquet"` among the options of a column of categories
   gives its values pretrained vectors: see `data_prep.table_vectors`.

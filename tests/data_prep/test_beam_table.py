@@ -19,6 +19,7 @@ from data_prep import table
 from data_prep import table_files
 from data_prep import table_job
 from data_prep import table_parquet
+from data_prep import table_survey
 from data_prep import table_transform
 from data_prep.folder_lock import FolderInUseError
 from data_prep.folder_lock import locked
@@ -256,6 +257,16 @@ def test_a_column_is_of_one_kind_in_all_pieces(tmp_path):
             missing="fill",
             runner="FnApiRunner",
         )
+
+
+@needs_beam
+@pytest.mark.slow
+def test_domains_are_counted_in_all_pieces_together(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_survey, "MAX_DOMAINS", 2)
+    prepare_twice(log, tmp_path, monkeypatch, domain_values=["toys", "books"])
+    with pytest.raises(PreparationError, match="'shop' has more than 2 values"):
+        table.prepare(log, tmp_path / "out", **COLUMNS, runner="FnApiRunner")
+    assert not (tmp_path / "out").exists()
 
 
 @needs_beam
