@@ -1,5 +1,8 @@
 """What a figure shows, read from the figure itself."""
 
+import dataclasses
+import pathlib
+
 import pytest
 
 from experiments.study import figures
@@ -30,6 +33,43 @@ def drawn(monkeypatch, tmp_path):
         return figure.axes[0]
 
     return draw
+
+
+def test_a_temperature_alone_is_no_line(monkeypatch):
+    one, other = SETS
+
+    def of(data, group, *temperatures):
+        base = result(data, group, "base", 0.80)
+        adapted = [
+            dataclasses.replace(
+                (some := result(data, group, "one", 0.80 + 0.01 * place)),
+                arm=dataclasses.replace(
+                    some.arm, recipe=Recipe(temperature=temperature)
+                ),
+            )
+            for place, temperature in enumerate(temperatures)
+        ]
+        return [base, *adapted]
+
+    def panels(found):
+        kept = []
+        monkeypatch.setattr(figures, "_save", lambda one, _: kept.append(one))
+        figures.temperatures(found, pathlib.Path("temperatures.png"))
+        (figure,) = kept
+        return {
+            axes.get_title(): [
+                text.get_text() for text in axes.get_legend().get_texts()
+            ]
+            for axes in figure.axes
+        }
+
+    single = [*of(one, "dcn", 4), *of(other, "mlp", 4)]
+    lines = of(one, "mlp", 1, 2, 4)
+    shown = panels([*lines, *single])
+    assert set(shown) == {"x"}
+    assert set(shown["x"]) == {"mlp, base", "mlp + MLoRA"}
+    # With no line at all there is nothing better to show.
+    assert set(panels(single)) == {"x", "y"}
 
 
 def test_a_line_of_gains_for_each_model_below_its_data_set(drawn):
