@@ -78,7 +78,7 @@ def test_what_validation_chooses_has_not_lost_yet():
     by_domain = [row for row in rows if row["arm"] == "+ MLoRA, by domain"]
     assert len(by_domain) == len(chosen)
     for row in by_domain:
-        assert np.mean(row["wauc_gain"]) > -0.01, row["group"]
+        assert np.mean(row["wauc_gain"]) > -0.005, row["group"]
 
 
 def test_the_documents_tell_what_the_search_found():
@@ -178,7 +178,7 @@ def test_readme_tells_what_adapters_gain_elsewhere():
         f"{np.mean(gains[job, 'mlp']):+.2f} and "
         f"{np.mean(gains[job, 'deepfm']):+.2f}"
     ) in text
-    assert {len(gains[one, "mlp"]) for one in (age, job)} == {3}
+    assert {len(gains[one, "mlp"]) for one in (age, job)} == {5}
     names = {
         **{"pnn": "PNN", "dcn": "DCN", "wide_deep": "Wide&Deep"},
         "deepfm": "DeepFM",
