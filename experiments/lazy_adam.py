@@ -6,7 +6,7 @@ The MLP with MLoRA, jointly: with Adam and what the preset has, L2 on whole
 tables above all; with Adam without any L2; and with LazyAdam without L2 and
 with L2 of several strengths on the batch's own rows, which keeps the gradient
 sparse. The strength that validation prefers is the arm to compare. A seed takes
-five minutes of a core by gender, an hour or two on Amazon. By gender
+five minutes of a core by gender; `--dry_run` says it of other data. By gender
 LazyAdam is .6 WAUC below, and no faster on tables as small as those.
 """
 

@@ -70,7 +70,8 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         penalized = [Arm(data, "mlp", PENALIZED, same, rival="base", phase=0)]
     fresh = two_phase(preset, data, "mlp", fresh_fraction=0.2)
     adapted = [Arm(data, "mlp", *one, rival="base") for one in rows]
-    schedules = [one for one in adapted if one.name.startswith("MLoRA, ")][:2]
+    by_name = {one.name: one for one in adapted}
+    schedules = [by_name["MLoRA, two phases"], by_name["MLoRA, joint"]]
     bases = [
         dataclasses.replace(base, rival="base", paper=None, later=later)
         for later in (0, 1)

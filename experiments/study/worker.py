@@ -15,7 +15,6 @@ from data_prep.folder_lock import FolderInUseError
 from data_prep.folder_lock import locked
 from experiments import binary  # noqa: F401 -- before TensorFlow
 from experiments.runs import RunError
-from experiments.study import lines
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
 from mlora_tf.stop_signals import Stopped
@@ -60,12 +59,12 @@ def train(
             except FolderInUseError:
                 pass
             else:
+                done = RunLog(log)
                 # It may have ended since this study began.
-                if (found := RunLog(log).rows.get(run.key)) is None:
-                    found = _row(run, output)
-                    lines.append(log, found)
+                if run not in done:
+                    done.append(_row(run, output))
                     shutil.rmtree(output)
-                return found
+                return done[run]
         if not wait:
             return None
         time.sleep(PAUSE)
