@@ -1,12 +1,19 @@
 """Fields that attend to one another."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from mlora_tf.layers.arguments import check_integer
+
+FEW_FIELDS = 4
+"""Up to so many fields their pairs are multiplied one by one: for each row a
+product of matrices as small as that costs more than the numbers in it
+(`experiments/results/attention.json`)."""
 
 
 @keras.saving.register_keras_serializable(package="mlora_tf")
@@ -82,24 +89,17 @@ class FieldAttention(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Computes the fields' new embeddings."""
-        queries = self._project(inputs, self.query_kernel)
-        keys = self._project(inputs, self.key_kernel)
-        values = self._project(inputs, self.value_kernel)
-        scores = ops.einsum("bmhs,bkhs->bhmk", queries, keys)
-        if self.use_scale:
-            scores = scores / math.sqrt(self.head_size)
-        attention = ops.softmax(scores, axis=-1)
-        outputs = ops.einsum("bhmk,bkhs->bmhs", attention, values)
+        few = inputs.shape[1] <= FEW_FIELDS
+        outputs = self._by_pair(inputs) if few else self._by_row(inputs)
         if self.residual_kernel is not None:
             outputs = outputs + self._project(inputs, self.residual_kernel)
-        width = self.num_heads * self.head_size
-        return ops.relu(ops.reshape(outputs, (-1, inputs.shape[1], width)))
+        return ops.relu(outputs)
 
     def compute_output_shape(
         self, inputs_shape: tuple[int, ...]
     ) -> tuple[int, ...]:
         """`(batch, fields, num_heads * head_size)`."""
-        return (*inputs_shape[:2], self.num_heads * self.head_size)
+        return (*inputs_shape[:2], self._width)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the layer again."""
@@ -120,15 +120,67 @@ class FieldAttention(keras.layers.Layer):
     def _add_kernel(self, name: str, dim: int) -> keras.Variable:
         return self.add_weight(
             name=name,
-            shape=(dim, self.num_heads * self.head_size),
+            shape=(dim, self._width),
             initializer=self.kernel_initializer.clone(),
             regularizer=self.kernel_regularizer,
         )
 
+    def _by_row(self, inputs: Any) -> Any:
+        """Attends by products of matrices, two for each row and head."""
+        _, fields, _ = inputs.shape
+        shape = (-1, fields, self.num_heads, self.head_size)
+        queries, keys, values = (
+            ops.reshape(part, shape) for part in self._queries_to_values(inputs)
+        )
+        scores = self._scaled(ops.einsum("bmhs,bkhs->bhmk", queries, keys))
+        attention = ops.softmax(scores, axis=-1)
+        outputs = ops.einsum("bhmk,bkhs->bmhs", attention, values)
+        return ops.reshape(outputs, (-1, fields, self._width))
+
+    def _by_pair(self, inputs: Any) -> Any:
+        """Attends by products of numbers, all rows of two fields at once."""
+        _, fields, _ = inputs.shape
+        # Fields first: to sum over them is to add whole blocks of memory.
+        queries, keys, values = self._queries_to_values(
+            ops.swapaxes(inputs, 0, 1)
+        )
+        pairs = queries[:, None] * keys
+        # Sums and repeats a head's numbers as a product of matrices.
+        head_of = ops.convert_to_tensor(
+            np.repeat(np.eye(self.num_heads), self.head_size, axis=0),
+            dtype=pairs.dtype,
+        )
+        scores = ops.matmul(ops.reshape(pairs, (-1, self._width)), head_of)
+        scores = self._scaled(
+            ops.reshape(scores, (fields, fields, -1, self.num_heads))
+        )
+        largest = ops.stop_gradient(ops.max(scores, axis=1, keepdims=True))
+        attention = ops.exp(scores - largest)
+        attention = attention / ops.sum(attention, axis=1, keepdims=True)
+        attention = ops.matmul(
+            ops.reshape(attention, (-1, self.num_heads)),
+            ops.transpose(head_of),
+        )
+        shape = (fields, fields, -1, self._width)
+        outputs = ops.sum(ops.reshape(attention, shape) * values, axis=1)
+        return ops.swapaxes(outputs, 0, 1)
+
+    def _queries_to_values(self, inputs: Any) -> Iterator[Any]:
+        """Queries, keys and values, of the inputs' first two axes."""
+        for kernel in (self.query_kernel, self.key_kernel, self.value_kernel):
+            yield self._project(inputs, kernel)
+
+    def _scaled(self, scores: Any) -> Any:
+        return scores / math.sqrt(self.head_size) if self.use_scale else scores
+
     def _project(self, inputs: Any, kernel: Any) -> Any:
-        """Each field through each head's part of a kernel."""
-        _, fields, dim = inputs.shape
+        """Each vector through all heads' parts of a kernel, side by side."""
+        dim = inputs.shape[-1]
         # One plain matrix product: faster than an einsum over more axes.
         projected = ops.matmul(ops.reshape(inputs, (-1, dim)), kernel)
-        shape = (-1, fields, self.num_heads, self.head_size)
-        return ops.reshape(projected, shape)
+        first, second = (-1 if n is None else n for n in inputs.shape[:2])
+        return ops.reshape(projected, (first, second, self._width))
+
+    @property
+    def _width(self) -> int:
+        return self.num_heads * self.head_size

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 
+from experiments.benchmarks import attention
 from experiments.benchmarks import harness
 from experiments.benchmarks import routing
 from experiments.benchmarks import tuner
@@ -53,6 +54,13 @@ def test_routing_leaves_out_a_form_that_is_never_taken(monkeypatch):
     row = routing.time_forms(domains=5, rank=2)
     assert row["parted"] is row["merged"] is row["padded"] is None
     assert list(row)[3:] == list(FORMS)
+
+
+def test_attention_times_both_forms(monkeypatch):
+    monkeypatch.setattr(attention, "ROUNDS", 1)
+    row = attention.time_forms(batch=64, fields=3)
+    assert (row["batch"], row["fields"]) == (64, 3)
+    assert min(row["by_pair"], row["by_row"]) > 0
 
 
 def test_an_epoch_is_timed_with_the_tuner_and_without(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mlora_tf.layers import FieldAttention
+from mlora_tf.layers import field_attention
 from tests import goldens
 
 KERNELS = ("query_kernel", "key_kernel", "value_kernel", "residual_kernel")
@@ -44,12 +46,65 @@ def reference(layer, inputs):
 @pytest.mark.filterwarnings("ignore:You are using a softmax:UserWarning")
 @pytest.mark.parametrize("use_residual", [True, False])
 @pytest.mark.parametrize("use_scale", [True, False])
-@pytest.mark.parametrize("fields", [1, 2, 4])
+@pytest.mark.parametrize("fields", [1, 2, 4, 5, 7])
 def test_it_is_the_papers_equations(use_residual, use_scale, fields):
     layer, v = built(fields, use_residual=use_residual, use_scale=use_scale)
     outputs = layer(v)
     assert outputs.shape == (goldens.ROWS, fields, 10)
     np.testing.assert_allclose(outputs, reference(layer, v), atol=1e-5)
+
+
+def outputs_and_gradients(layer, inputs):
+    """Of the outputs' squares, by the inputs and all weights."""
+    inputs = tf.constant(inputs)
+    sources = [inputs, *(weight.value for weight in layer.weights)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs)
+        loss = tf.reduce_sum(outputs**2)
+    return [outputs, *tape.gradient(loss, sources)]
+
+
+@pytest.mark.parametrize("use_scale", [True, False])
+@pytest.mark.parametrize("fields", [2, 4, 6])
+def test_few_fields_and_many_have_one_gradient(use_scale, fields, monkeypatch):
+    layer, v = built(fields, use_scale=use_scale)
+    monkeypatch.setattr(field_attention, "FEW_FIELDS", 0)
+    by_row = outputs_and_gradients(layer, v)
+    monkeypatch.setattr(field_attention, "FEW_FIELDS", fields)
+    by_pair = outputs_and_gradients(layer, v)
+    for one, other in zip(by_pair, by_row, strict=True):
+        assert np.abs(other).max() > 0
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [3, 6])
+def test_large_scores_do_not_overflow(fields):
+    layer, v = built(fields)
+    # The largest score of each field has all attention.
+    outputs = outputs_and_gradients(layer, 1e3 * v)
+    assert all(np.isfinite(part).all() for part in outputs)
+
+
+@pytest.mark.parametrize("fields", [3, 6])
+def test_a_batch_may_have_any_number_of_rows(fields):
+    layer, v = built(fields)
+    step = tf.function(
+        layer, input_signature=[tf.TensorSpec((None, fields, 3))]
+    )
+    for rows in (0, 1, goldens.ROWS):
+        outputs = step(v[:rows])
+        assert outputs.shape == (rows, fields, 10)
+        np.testing.assert_allclose(outputs, layer(v)[:rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [3, 6])
+def test_half_precision_stays_half(fields):
+    layer, v = built(fields, dtype="mixed_bfloat16")
+    assert layer(v).dtype == tf.bfloat16
+    np.testing.assert_allclose(
+        tf.cast(layer(v), tf.float32), reference(layer, v), rtol=0.1, atol=0.1
+    )
 
 
 def test_its_activation_is_relu():
