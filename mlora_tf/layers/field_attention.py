@@ -10,7 +10,7 @@ from keras import ops
 
 from mlora_tf.layers.arguments import check_integer
 
-FEW_FIELDS = 4
+FEW_FIELDS = 5
 """Up to so many fields their pairs are multiplied one by one: for each row a
 product of matrices as small as that costs more than the numbers in it
 (`experiments/results/attention.json`)."""
