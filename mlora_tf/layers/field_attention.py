@@ -1,11 +1,9 @@
 """Fields that attend to one another."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from mlora_tf.layers.arguments import check_integer
@@ -89,8 +87,10 @@ class FieldAttention(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Computes the fields' new embeddings."""
-        few = inputs.shape[1] <= FEW_FIELDS
-        outputs = self._by_pair(inputs) if few else self._by_row(inputs)
+        if inputs.shape[1] <= FEW_FIELDS:
+            outputs = self.by_pair(inputs)
+        else:
+            outputs = self.by_row(inputs)
         if self.residual_kernel is not None:
             outputs = outputs + self._project(inputs, self.residual_kernel)
         return ops.relu(outputs)
@@ -125,8 +125,16 @@ class FieldAttention(keras.layers.Layer):
             regularizer=self.kernel_regularizer,
         )
 
-    def _by_row(self, inputs: Any) -> Any:
-        """Attends by products of matrices, two for each row and head."""
+    def by_row(self, inputs: Any) -> Any:
+        """Attends by products of matrices, two for each row and head.
+
+        Args:
+            inputs: Tensor of shape `(batch, fields, dim)`.
+
+        Returns:
+            The heads' `u_m`, of shape `(batch, fields, num_heads *
+            head_size)`.
+        """
         _, fields, _ = inputs.shape
         shape = (-1, fields, self.num_heads, self.head_size)
         queries, keys, values = (
@@ -137,8 +145,8 @@ class FieldAttention(keras.layers.Layer):
         outputs = ops.einsum("bhmk,bkhs->bmhs", attention, values)
         return ops.reshape(outputs, (-1, fields, self._width))
 
-    def _by_pair(self, inputs: Any) -> Any:
-        """Attends by products of numbers, all rows of two fields at once."""
+    def by_pair(self, inputs: Any) -> Any:
+        """As `by_row`, by products of numbers, two fields at a time."""
         _, fields, _ = inputs.shape
         # Fields first: to sum over them is to add whole blocks of memory.
         queries, keys, values = self._queries_to_values(
@@ -146,9 +154,8 @@ class FieldAttention(keras.layers.Layer):
         )
         pairs = queries[:, None] * keys
         # Sums and repeats a head's numbers as a product of matrices.
-        head_of = ops.convert_to_tensor(
-            np.repeat(np.eye(self.num_heads), self.head_size, axis=0),
-            dtype=pairs.dtype,
+        head_of = ops.repeat(
+            ops.eye(self.num_heads, dtype=pairs.dtype), self.head_size, axis=0
         )
         scores = ops.matmul(ops.reshape(pairs, (-1, self._width)), head_of)
         scores = self._scaled(
@@ -165,10 +172,13 @@ class FieldAttention(keras.layers.Layer):
         outputs = ops.sum(ops.reshape(attention, shape) * values, axis=1)
         return ops.swapaxes(outputs, 0, 1)
 
-    def _queries_to_values(self, inputs: Any) -> Iterator[Any]:
+    def _queries_to_values(self, inputs: Any) -> tuple[Any, Any, Any]:
         """Queries, keys and values, of the inputs' first two axes."""
-        for kernel in (self.query_kernel, self.key_kernel, self.value_kernel):
-            yield self._project(inputs, kernel)
+        return (
+            self._project(inputs, self.query_kernel),
+            self._project(inputs, self.key_kernel),
+            self._project(inputs, self.value_kernel),
+        )
 
     def _scaled(self, scores: Any) -> Any:
         return scores / math.sqrt(self.head_size) if self.use_scale else scores
