@@ -65,7 +65,7 @@ json.dump(ctr.tolist(), sys.stdout)
 
 AT_ONCE = (
     "Makes a click log, trains a base model and MLoRA on it and serves the "
-    "result: two or three minutes. Starting TensorFlow ..."
+    "result: one to three minutes. Starting TensorFlow ..."
 )
 """What stderr says while TensorFlow starts."""
 

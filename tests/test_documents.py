@@ -1,5 +1,6 @@
 """What the documents say is what the files and commands say."""
 
+import collections
 import json
 import pathlib
 import re
@@ -20,6 +21,27 @@ RESULTS = ROOT / "experiments" / "results"
 
 def read(name):
     return (ROOT / name).read_text("utf-8")
+
+
+def words(name):
+    """A document as one line."""
+    return " ".join(read(name).split())
+
+
+def results(name, **wanted):
+    """The rows of a study's result that have these values."""
+    rows = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["rows"]
+    return [
+        row
+        for row in rows
+        if all(row[key] == value for key, value in wanted.items())
+    ]
+
+
+def mean_gain(name, **wanted):
+    """Of the one row that has these values, as the documents print it."""
+    (row,) = results(name, **wanted)
+    return f"{np.mean(row['wauc_gain']):+.2f}"
 
 
 def test_ci_runs_exactly_readmes_second_command():
@@ -64,21 +86,19 @@ def test_readmes_results_are_a_whole_table_and_its_command():
 
 def test_what_validation_chooses_has_not_lost_yet():
     # README says so.
-    rows = json.loads((RESULTS / "mlora_table2.json").read_text())["rows"]
-    chosen = [row for row in rows if row["arm"] == "+ MLoRA, chosen"]
-    assert {row["data"] for row in chosen} >= {"ml1m-gender", "amazon-6"}
-    for row in chosen:
-        gain = np.mean(row["wauc_gain"])
-        assert gain > -0.005, row["group"]
-        if row["data"] == "amazon-6" and row["group"] == "mlp":
-            text = " ".join(read("README.md").split())
-            gains = row["wauc_gain"]
-            said = f"adapters gain +{gain:.2f} ± {np.std(gains, ddof=1):.2f}"
-            assert f"{said} WAUC" in text
-    by_domain = [row for row in rows if row["arm"] == "+ MLoRA, by domain"]
+    chosen = results("mlora_table2", arm="+ MLoRA, chosen")
+    by_domain = results("mlora_table2", arm="+ MLoRA, by domain")
     assert len(by_domain) == len(chosen)
-    for row in by_domain:
+    assert {row["data"] for row in chosen} >= {"ml1m-gender", "amazon-6"}
+    for row in chosen + by_domain:
         assert np.mean(row["wauc_gain"]) > -0.005, row["group"]
+    joint = results("mlora_table2", arm="+ MLoRA, joint")
+    worst = min(np.mean(row["wauc_gain"]) for row in joint)
+    said = "no model of this table has lost more than 0.005 by what validation"
+    assert (
+        f"{said} chose, while always training jointly has cost up to "
+        f"{-worst:.2f}"
+    ) in words("README.md")
 
 
 def test_the_documents_tell_what_the_search_found():
@@ -97,7 +117,7 @@ def test_the_documents_tell_what_the_search_found():
     assert max(tried["ml1m-occupation"]) in which
 
 
-def test_readme_tells_what_the_penalty_decides():
+def test_the_documents_tell_what_the_penalty_decides():
     data = json.loads((RESULTS / "tuned.json").read_text())["data"]
     (arms,) = (
         one for one in data.values() if one["shared"]["name"] == "amazon-6"
@@ -114,14 +134,21 @@ def test_readme_tells_what_the_penalty_decides():
         one: f"{100 * (mlora[one] - base[one]):+.2f}"
         for one in (3e-5, 4e-5, 5e-5)
     }
-    text = " ".join(read("README.md").split())
+    assert (
+        f"the gain in validation falls from {gain[3e-5]} at 3e-5 to "
+        f"{gain[5e-5]} at 5e-5, the base's best (one seed)"
+    ) in words("README.md")
+    text = words("docs/results.md")
     assert (
         f"the gain in validation is {gain[3e-5]} at 3e-5, {gain[4e-5]} at "
         f"4e-5, which the adapters have, and {gain[5e-5]} at 5e-5, which the "
         "base has (one seed)"
     ) in text
+    best = f"{100 * (mlora[4e-5] - base[5e-5]):+.2f}"
+    assert f"Over the base at its own best, MLoRA at 4e-5 gains {best}" in text
     chosen = {name: arms[name]["chosen"]["embedding_l2"] for name in arms}
-    assert chosen == {"shared": 5e-5, "mlora": 4e-5}
+    assert chosen["shared"] == 5e-5
+    assert chosen["mlora"] == 4e-5
     none, some = (
         value["score"]
         for value in arms["shared"]["tried"]
@@ -130,62 +157,115 @@ def test_readme_tells_what_the_penalty_decides():
     assert f"Dropout takes {100 * (none - some):.2f} from the base" in text
 
 
-def test_readme_tells_what_adapters_gain_by_gender():
-    rows = json.loads((RESULTS / "mlora_table2.json").read_text())["rows"]
-    mlp, deepfm = (
-        row["wauc_gain"]
-        for model in ("mlp", "deepfm")
-        for row in rows
-        if (row["data"], row["group"]) == ("ml1m-gender", model)
-        and row["arm"] == "+ MLoRA, joint"
-    )
-    controls = json.loads((RESULTS / "mlora_controls.json").read_text())["rows"]
-    base, adapter, bias = (
-        row["wauc_gain"]
-        for name in (
-            "base trained on",
-            "one adapter for all",
-            "bias of each domain",
+def test_the_results_page_counts_the_tries():
+    data = json.loads((RESULTS / "tuned.json").read_text())["data"]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in read("docs/results.md").splitlines()
+        if re.match(r"\|( (MovieLens|Amazon)[^|]*)? \| (base|MLoRA) \|", line)
+    ]
+    names = ("ml1m-gender", "ml1m-age", "ml1m-occupation", "amazon-6")
+    towers = ("shared", "mlora")
+    assert len(rows) == len(names) * len(towers)
+    for i, row in enumerate(rows):
+        name, tower = names[i // 2], towers[i % 2]
+        (arms,) = (
+            one for one in data.values() if one["shared"]["name"] == name
         )
-        for row in controls
-        if row["data"] == "ml1m-gender" and row["arm"] == name
-    )
-    assert len(mlp) == len(deepfm) == 5
-    assert len(base) == len(adapter) == len(bias) == 3
-    text = " ".join(read("README.md").split())
-    assert (
-        f"By gender adapters gain {np.mean(mlp):+.2f} with the MLP and "
-        f"{np.mean(deepfm):+.2f} with DeepFM (five seeds); a base that is "
-        f"merely trained on gains {np.mean(base):+.2f}, one adapter for both "
-        f"{np.mean(adapter):+.2f}, a bias for each {np.mean(bias):+.2f} (three "
-        "seeds)."
-    ) in text
+        tried = collections.Counter(
+            one["lever"] for one in arms[tower]["tried"]
+        )
+        _, _, penalty, dropout, own = row
+        assert penalty == str(tried.pop("embedding_l2", "the base's"))
+        assert dropout == str(tried.pop("dropout", ""))
+        counts = [int(one) for one in re.findall(r"\d+", own)]
+        assert sorted(counts) == sorted(tried.values())
 
 
-def test_readme_tells_what_adapters_gain_elsewhere():
-    rows = json.loads((RESULTS / "mlora_table2.json").read_text())["rows"]
-    gains = {
-        (row["data"], row["group"]): row["wauc_gain"]
-        for row in rows
-        if row["arm"] == "+ MLoRA, joint"
+def test_readme_tells_what_adapters_gain_on_movielens():
+    joint = {
+        (row["data"].removeprefix("ml1m-"), row["group"]): row
+        for row in results("mlora_table2", arm="+ MLoRA, joint")
+        if row["data"].startswith("ml1m-")
     }
-    text = " ".join(read("README.md").split())
-    age, job = "ml1m-age", "ml1m-occupation"
+    mlp, deepfm = (
+        [
+            f"{np.mean(joint[domain, model]['wauc_gain']):+.2f}"
+            for domain in ("gender", "age", "occupation")
+        ]
+        for model in ("mlp", "deepfm")
+    )
+    for domain in ("gender", "age", "occupation"):
+        for model in ("mlp", "deepfm"):
+            assert joint[domain, model]["seeds"] == 5
+            assert joint[domain, model]["wauc_p"] >= 0.05
+    largest = max(joint.values(), key=lambda row: np.mean(row["wauc_gain"]))
+    assert (largest["data"], largest["group"]) == ("ml1m-gender", "nfm")
+    assert largest["wauc_p"] >= 0.05
+    p = f"{largest['wauc_p']:.3f}".removeprefix("0")
+    text = words("README.md")
     assert (
-        f"With seven ages the gains are {np.mean(gains[age, 'mlp']):+.2f} with "
-        f"the MLP and {np.mean(gains[age, 'deepfm']):+.2f} with DeepFM, "
-        "with 21 occupations, on the last hidden layer alone, "
-        f"{np.mean(gains[job, 'mlp']):+.2f} and "
-        f"{np.mean(gains[job, 'deepfm']):+.2f}"
+        "By gender, by age and by occupation joint training gains "
+        f"{mlp[0]}, {mlp[1]} and {mlp[2]} with the MLP, and {deepfm[0]}, "
+        f"{deepfm[1]} and {deepfm[2]} with DeepFM (five seeds each)"
     ) in text
-    assert {len(gains[one, "mlp"]) for one in (age, job)} == {5}
+    gain = f"{np.mean(largest['wauc_gain']):+.2f}"
+    assert f"NFM's {gain} by gender (p {p})" in text
+
+
+def test_the_documents_tell_what_adapters_gain_on_amazon():
+    amazon = {"data": "amazon-6", "arm": "+ MLoRA, joint"}
+    (mlp,) = results("mlora_table2", group="mlp", **amazon)
+    gains, p = mlp["wauc_gain"], f"{mlp['wauc_p']:.3f}".removeprefix("0")
+    text, page = words("README.md"), words("docs/results.md")
+    assert (
+        f"adapters gain {np.mean(gains):+.2f} ± {np.std(gains, ddof=1):.2f} "
+        f"WAUC (five seeds, p {p})"
+    ) in text
+    *most, last = (f"{gain:+.2f}" for gain in gains)
+    assert f"the five seeds gain {', '.join(most)} and {last};" in page
     names = {
         **{"pnn": "PNN", "dcn": "DCN", "wide_deep": "Wide&Deep"},
         "deepfm": "DeepFM",
     }
     for group, name in names.items():
-        gain = np.mean(gains["amazon-6", group])
-        assert f"{name} {gain:+.2f}" in text
+        gain = mean_gain("mlora_table2", group=group, **amazon)
+        assert f"{name} {gain}" in text
+    control = {"data": "amazon-6", "arm": "one adapter for all"}
+    (row,) = results("mlora_controls", **control)
+    assert row["seeds"] == 1
+    single = mean_gain("mlora_controls", **control)
+    assert (
+        f"a single adapter for all six gains {single} where MLoRA gains "
+        f"{gains[0]:+.2f}"
+    ) in text
+
+
+def test_the_documents_tell_what_each_category_gains():
+    base, joint, deep, deeper = (
+        results("mlora_table3", data="amazon-6", group=group, arm=arm)[0]
+        for group in ("mlp", "deepfm")
+        for arm in ("base", "+ MLoRA, joint")
+    )
+    gains = {
+        name: np.subtract(values, base["domains"][name])
+        for name, values in joint["domains"].items()
+    }
+    page = words("docs/results.md")
+    for name, gain in gains.items():
+        assert f"{name} {gain.mean():+.2f}" in page
+    losing = {name: int((gain < 0).sum()) for name, gain in gains.items()}
+    assert {name: count for name, count in losing.items() if count} == {
+        "Musical_Instruments": 3,
+        "Luxury_Beauty": 2,
+        "Beauty": 1,
+    }
+    worst = "Musical_Instruments"
+    other = np.subtract(deeper["domains"][worst], deep["domains"][worst])
+    assert (
+        f"{worst} loses {-gains[worst].mean():.2f} on average with the MLP, "
+        f"and {-other.mean():.2f} with DeepFM"
+    ) in words("README.md")
 
 
 def test_runs_that_tables_compare_are_from_one_kind_of_machine():
@@ -299,7 +379,7 @@ def test_every_study_of_build_has_results():
         ).is_file(), name
 
 
-def test_readme_tells_what_a_new_domain_gets():
+def test_the_results_page_tells_what_a_new_domain_gets():
     lines = (RESULTS / "new_domain.jsonl").read_text().splitlines()
     arms = [
         one["arms"]
@@ -311,7 +391,7 @@ def test_readme_tells_what_a_new_domain_gets():
         [100 * one[name]["auc"] for one in arms]
         for name in ("adapters and new ids", "from scratch")
     )
-    text = " ".join(read("README.md").split())
+    text = words("docs/results.md")
     assert (
         f"its test AUC is {min(ours):.1f} to {max(ours):.1f}, from scratch "
         f"{min(scratch):.1f} to {max(scratch):.1f}, and no other domain's"
@@ -333,7 +413,7 @@ def test_the_original_codes_numbers_are_those_that_are_kept():
     ) in page
 
 
-def test_readme_tells_what_adapters_gain_on_fresh_rows():
+def test_the_results_page_tells_what_adapters_gain_on_fresh_rows():
     rows = json.loads((RESULTS / "mlora_controls.json").read_text())["rows"]
     found = {
         row["arm"]: row
@@ -344,7 +424,7 @@ def test_readme_tells_what_adapters_gain_on_fresh_rows():
     assert fresh["seeds"] == 3
     gain = np.mean(fresh["wauc_gain"])
     less = np.mean(found["base"]["wauc"][:3]) - np.mean(fresh["wauc"])
-    text = " ".join(read("README.md").split())
+    text = words("docs/results.md")
     said = f"gain {gain:.2f} by gender, and a base of all rows is better"
     assert f"{said} by {less:.2f} (three seeds" in text
 
