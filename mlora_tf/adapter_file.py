@@ -19,6 +19,7 @@ import numpy as np
 
 from mlora_tf import durable
 from mlora_tf import npy_header
+from mlora_tf import stored_zip
 from mlora_tf import strict_json
 from mlora_tf.schema_checks import check_positive
 from mlora_tf.schema_checks import check_values
@@ -39,16 +40,6 @@ STORED = {
     "float64": "<f8",
 }
 """How numbers of each kind are stored: exactly, and for any NumPy to read."""
-
-_BROKEN = (
-    ValueError,
-    KeyError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    zipfile.BadZipFile,
-)
-"""What bytes that are no such file may raise on the way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,24 +109,14 @@ def read(path: str | pathlib.Path) -> Adapters:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive, len(content))
-    except _BROKEN as error:
+    except stored_zip.BROKEN as error:
         # zipfile repeats the bytes that it finds in place of a name.
         reason = str(error)[:LONGEST] or type(error).__name__
         raise ValueError(f"{path} is no file of adapters: {reason}") from None
 
 
 def _read(archive: zipfile.ZipFile, size: int) -> Adapters:
-    members = {}
-    for info in archive.infolist():
-        # Compressed, a small file could take up all memory.
-        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-            raise ValueError(f"{short(info.filename)} must be stored as it is.")
-        if info.filename in members:
-            raise ValueError(f"{short(info.filename)} is there twice.")
-        members[info.filename] = info
-    # One within the other, they could be many times the file.
-    if sum(info.file_size for info in members.values()) > size:
-        raise ValueError("its members are larger than the file.")
+    members = stored_zip.members(archive, size)
     if HEADER not in members:
         raise ValueError(
             f"it has no {HEADER}. Received: {short(list(members))}"

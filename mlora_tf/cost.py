@@ -188,12 +188,12 @@ def _kinds(model: keras.Model, domains: int) -> dict[int, str]:
 
 def _rank(layer: Any) -> int | None:
     """The rank of a layer's adapters; None where it has none."""
-    if isinstance(layer, ours.MLoRADense):
-        a = layer.lora_kernel_a
-        return 0 if a is None else a.shape[-1]
-    if isinstance(layer, ours.StarDense) and layer.low_rank:
-        return layer.domain_kernel_a.shape[-1]
-    return None
+    if not isinstance(layer, ours.DomainLayer):
+        return None
+    if layer.low_rank_factors is None:
+        return 0 if isinstance(layer, ours.MLoRADense) else None
+    a, _ = layer.low_rank_factors
+    return a.shape[-1]
 
 
 def _graph(model: Any) -> keras.Function:

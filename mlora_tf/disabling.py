@@ -7,26 +7,9 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from mlora_tf.layers import DomainLayer
-from mlora_tf.layers import MLoRADense
-from mlora_tf.layers import PartitionedNormalization
-from mlora_tf.layers import StarDense
 from mlora_tf.transform import check_names
 from mlora_tf.transform import domain_index
 from mlora_tf.transform import domain_layers
-
-SHARED_VALUES: dict[type[DomainLayer], dict[str, float]] = {
-    MLoRADense: {"lora_kernel_b": 0.0, "lora_bias": 0.0},
-    # A normalization belongs to the shared model, a partitioned one as well.
-    PartitionedNormalization: {},
-    StarDense: {
-        "domain_kernel": 1.0,
-        "domain_kernel_b": 0.0,
-        "domain_bias": 0.0,
-    },
-}
-"""By layer, which of its per-domain weights have what value in the shared
-model. Add a layer of your own."""
 
 
 @contextlib.contextmanager
@@ -83,24 +66,21 @@ def _shared_values(
     model: keras.Model, chosen: list[int] | None
 ) -> list[tuple[keras.Variable, float]]:
     """The adapters' variables, and their value in the shared model."""
-    found = []
+    found: list[tuple[keras.Variable, float]] = []
     for layer in domain_layers(model):
-        if type(layer) not in SHARED_VALUES:
+        values = layer.shared_values
+        if values is None:
             raise ValueError(
                 f"{model.name!r} has no shared model beneath its adapters: "
                 f"its layer {layer.name!r} is each domain's own. "
                 f"Received: {type(layer).__name__}"
             )
-        for name, value in SHARED_VALUES[type(layer)].items():
-            variable = getattr(layer, name, None)
-            if variable is None:
-                continue
-            if chosen and max(chosen) >= layer.num_domains:
-                raise ValueError(
-                    f"{model.name!r} can't disable some domains' adapters: "
-                    f"{layer.name!r} has one for {layer.num_domains}."
-                )
-            found.append((variable, value))
+        if values and chosen and max(chosen) >= layer.num_domains:
+            raise ValueError(
+                f"{model.name!r} can't disable some domains' adapters: "
+                f"{layer.name!r} has one for {layer.num_domains}."
+            )
+        found += values
     if not found:
         raise ValueError(f"{model.name!r} has no adapters to disable.")
     return found

@@ -1,7 +1,6 @@
 """Smaller ranks for some domains' adapters."""
 
 import numbers
-from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,16 +9,7 @@ from keras import ops
 
 from mlora_tf.domain_slices import sliced_layers
 from mlora_tf.layers import DomainLayer
-from mlora_tf.layers import MLoRADense
-from mlora_tf.layers import StarDense
 from mlora_tf.transform import domain_index
-
-FACTORS: dict[type[DomainLayer], tuple[str, str]] = {
-    MLoRADense: ("lora_kernel_a", "lora_kernel_b"),
-    StarDense: ("domain_kernel_a", "domain_kernel_b"),
-}
-"""By kind of layer, its weights `A`, `(D, in, rank)`, and `B`,
-`(D, rank, units)`. Add a layer of your own."""
 
 
 def limit_ranks(model: keras.Model, shares: Mapping[str, float]) -> None:
@@ -63,7 +53,11 @@ def limit_ranks(model: keras.Model, shares: Mapping[str, float]) -> None:
         domain_index(model, name): _share(name, share)
         for name, share in shares.items()
     }
-    factors = list(_factors(model))
+    factors = [
+        layer.low_rank_factors
+        for layer in sliced_layers(model)
+        if isinstance(layer, DomainLayer) and layer.low_rank_factors
+    ]
     if not factors:
         raise ValueError(
             f"{model.name!r} has no low-rank adapters per domain, whose ranks "
@@ -78,19 +72,6 @@ def limit_ranks(model: keras.Model, shares: Mapping[str, float]) -> None:
             new_b[index, kept:] = 0.0
         a.assign(new_a)
         b.assign(new_b)
-
-
-def _factors(
-    model: keras.Model,
-) -> Iterator[tuple[keras.Variable, keras.Variable]]:
-    """`A` and `B` of each adapter that has a slice for each domain."""
-    for layer in sliced_layers(model):
-        for kind, names in FACTORS.items():
-            if not isinstance(layer, kind):
-                continue
-            a, b = (getattr(layer, name, None) for name in names)
-            if a is not None and b is not None:
-                yield a, b
 
 
 def _share(name: str, share: Any) -> float:

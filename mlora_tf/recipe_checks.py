@@ -13,6 +13,7 @@ from typing import Any
 from mlora_tf import cutting
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.fields import L2_ROWS
+from mlora_tf.towers import DROPOUT_PLACEMENTS
 from mlora_tf.towers import EXTENDS_SHARED
 from mlora_tf.towers import NORMS
 from mlora_tf.towers import TOWERS
@@ -35,6 +36,7 @@ ALLOWED: dict[str, Collection[str]] = {
     "backbone": BACKBONES,
     "tower": TOWERS,
     "norm": NORMS,
+    "dropout_placement": DROPOUT_PLACEMENTS,
     "embedding_l2_rows": L2_ROWS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,

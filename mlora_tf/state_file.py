@@ -8,31 +8,18 @@ file has bytes.
 """
 
 import pathlib
-import struct
 import zipfile
 from typing import Any
 
 import numpy as np
 
 from mlora_tf import npy_header
+from mlora_tf import stored_zip
 from mlora_tf import strict_json
 from mlora_tf.schema_checks import get
 from mlora_tf.schema_checks import short
 
 STATE = "state"
-
-_BROKEN = (
-    EOFError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-)
-"""What bytes that are no such file may raise on the way."""
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -46,25 +33,18 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            # One within the other, they could be many times the file.
-            sizes = (info.file_size for info in archive.infolist())
-            if sum(sizes) > path.stat().st_size:
-                raise ValueError("its members are larger than the file.")
-            arrays = _arrays(archive)
+            arrays = _arrays(archive, path.stat().st_size)
         _check(arrays)
-    except _BROKEN as error:
+    except stored_zip.BROKEN as error:
         # zipfile repeats the bytes that it finds in place of a name.
         reason = str(error)[:200] or type(error).__name__
         raise ValueError(reason) from None
     return arrays
 
 
-def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-    arrays = {}
-    for info in archive.infolist():
-        # Compressed, a small file could take up all memory.
-        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-            raise ValueError(f"{short(info.filename)} must be stored as it is.")
+def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for info in stored_zip.members(archive, size).values():
         name = info.filename.removesuffix(".npy")
         if name in arrays:
             raise ValueError(f"{short(info.filename)} is there twice.")

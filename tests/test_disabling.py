@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from mlora_tf.disabling import SHARED_VALUES
 from mlora_tf.disabling import disable_adapters
+from mlora_tf.layers import DomainLayer
 from mlora_tf.layers import MLoRADense
 from mlora_tf.transform import domain_layers
 from mlora_tf.transform import initialize_from
@@ -150,15 +151,38 @@ def test_what_cannot_be_disabled_is_named(tower, options, domains, said):
     unchanged(model, before)
 
 
-def test_every_value_is_of_a_weight_that_there_is():
-    found = set()
-    for tower, options in (
-        ("mlora", {}),
-        ("star", {}),
-        ("star", {"mlora": "factorized"}),
-    ):
-        for layer in domain_layers(model_of(tower, tower_options=options)):
-            names = {variable.name for variable in layer.domain_variables}
-            found |= {(type(layer), name) for name in names}
-    for layer, values in SHARED_VALUES.items():
-        assert {(layer, name) for name in values} <= found
+@pytest.mark.parametrize(
+    ("tower", "options"),
+    [("mlora", {}), ("star", {}), ("star", {"mlora": "factorized"})],
+)
+def test_shared_values_are_of_the_layers_own_weights(tower, options):
+    for layer in domain_layers(model_of(tower, tower_options=options)):
+        own = {id(weight) for weight in layer.domain_variables}
+        assert layer.shared_values
+        for weight, _ in layer.shared_values:
+            assert id(weight) in own
+
+
+def test_a_layer_of_ones_own_says_what_is_shared():
+    class Scaled(DomainLayer):
+        def build(self, inputs_shape, domain_shape):
+            self.scale = self.add_domain_weight("scale", (), "ones")
+
+        @property
+        def shared_values(self):
+            return [(self.scale, 1.0)]
+
+        def call(self, inputs, domain):
+            return inputs * ops.take(self.scale, domain)[:, None]
+
+        def specialize(self, domain):
+            raise NotImplementedError
+
+    x, domain = keras.Input((2,)), keras.Input((), dtype="int32")
+    model = keras.Model([x, domain], Scaled(3)(x, domain))
+    (layer,) = domain_layers(model)
+    layer.scale.assign([2.0, 3.0, 4.0])
+    inputs = [np.ones((2, 2), "float32"), np.array([0, 2])]
+    with disable_adapters(model):
+        np.testing.assert_array_equal(model(inputs), inputs[0])
+    np.testing.assert_array_equal(model(inputs)[:, 0], [2.0, 4.0])

@@ -219,3 +219,12 @@ def test_a_recipe_is_what_a_file_of_it_gives_back():
     assert content["hidden_units"] == [256, 128, 64]
     fields = [field.name for field in dataclasses.fields(Recipe)]
     assert list(content) == fields
+
+
+@pytest.mark.parametrize(
+    "name",
+    [one.name for one in dataclasses.fields(Recipe) if one.type is str],
+)
+def test_every_name_is_one_of_a_list(name):
+    with pytest.raises(RecipeError, match=f"{name} must be one of .*nonsense"):
+        Recipe(**{name: "nonsense"})

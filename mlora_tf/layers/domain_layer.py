@@ -91,6 +91,25 @@ class DomainLayer(keras.layers.Layer, abc.ABC):
         """The per-domain weights: axis 0 of each is the domain."""
         return list(self._domain_variables)
 
+    @property
+    def shared_values(self) -> list[tuple[keras.Variable, float]] | None:
+        """Per-domain weights with the value that makes them the shared model.
+
+        `disable_adapters` puts these values in place of the weights'. None
+        means that domains share nothing, as here; a weight that belongs to
+        the shared model is left out. The layer must be built.
+        """
+        return None
+
+    @property
+    def low_rank_factors(self) -> tuple[keras.Variable, keras.Variable] | None:
+        """`A`, `(D, in, rank)`, and `B`, `(D, rank, units)`, or None.
+
+        `limit_ranks` takes columns of `A` and rows of `B` from a domain. The
+        layer must be built.
+        """
+        return None
+
     def start_domain(self, domain: int) -> None:
         """Makes a domain that was just added start as the shared model.
 

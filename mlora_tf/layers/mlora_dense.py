@@ -216,6 +216,19 @@ class MLoRADense(DomainLayer):
             outputs = outputs + self.bias
         return self.activation(outputs)
 
+    @property
+    def shared_values(self) -> list[tuple[keras.Variable, float]]:
+        """`B` and `b_d` are zero in the shared model."""
+        own = (self.lora_kernel_b, self.lora_bias)
+        return [(weight, 0.0) for weight in own if weight is not None]
+
+    @property
+    def low_rank_factors(self) -> tuple[keras.Variable, keras.Variable] | None:
+        """`A` and `B`; None where the rank is 0."""
+        if self.lora_kernel_a is None:
+            return None
+        return self.lora_kernel_a, self.lora_kernel_b
+
     def specialize(self, domain: int) -> keras.layers.Dense:
         """A `Dense` with `W + s A_d B_d` for kernel and `b + b_d` for bias."""
         self._check_specializable(domain)

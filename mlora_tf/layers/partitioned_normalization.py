@@ -146,6 +146,11 @@ class PartitionedNormalization(DomainLayer):
         outputs = outputs + domain_ops.domain_rows(shift, domain)
         return ops.cast(outputs, self.compute_dtype)
 
+    @property
+    def shared_values(self) -> list[tuple[keras.Variable, float]]:
+        """None of its weights: it belongs to the shared model."""
+        return []
+
     def specialize(self, domain: int) -> keras.layers.BatchNormalization:
         """A `BatchNormalization` with the domain's statistics.
 

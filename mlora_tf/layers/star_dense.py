@@ -164,6 +164,24 @@ class StarDense(DomainLayer):
             activation=self.activation,
         )
 
+    @property
+    def shared_values(self) -> list[tuple[keras.Variable, float]]:
+        """`W_d` is one in the shared model, or its `B_d` zero, and `b_d`."""
+        if self.low_rank:
+            values = [(self.domain_kernel_b, 0.0)]
+        else:
+            values = [(self.domain_kernel, 1.0)]
+        if self.domain_bias is not None:
+            values.append((self.domain_bias, 0.0))
+        return values
+
+    @property
+    def low_rank_factors(self) -> tuple[keras.Variable, keras.Variable] | None:
+        """`A` and `B` with `low_rank=True`, else None."""
+        if not self.low_rank:
+            return None
+        return self.domain_kernel_a, self.domain_kernel_b
+
     def specialize(self, domain: int) -> keras.layers.Dense:
         """A `Dense` with `W * W_d` for kernel and `b + b_d` for bias."""
         self._check_specializable(domain)

@@ -52,7 +52,7 @@ def normalized(tower: Tower, norm: str, domain: Any, num_domains: int) -> Tower:
         the one it was given; for "none" that tower itself.
 
     Raises:
-        KeyError: There is no such `norm`.
+        ValueError: There is no such `norm`.
 
     Example:
     >>> x, domain = keras.Input((5,)), keras.Input((), dtype="int32")
@@ -65,6 +65,10 @@ def normalized(tower: Tower, norm: str, domain: Any, num_domains: int) -> Tower:
         Sheng et al., "One Model to Serve All: Star Topology Adaptive
         Recommender for Multi-Domain CTR Prediction", CIKM 2021, section 3.3.
     """
+    if norm not in NORMS:
+        raise ValueError(
+            f"norm must be one of {tuple(NORMS)}. Received: {norm!r}"
+        )
     normalize = NORMS[norm]
     if normalize is None:
         return tower

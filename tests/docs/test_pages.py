@@ -21,7 +21,6 @@ import tensorflow as tf
 import mlora_tf
 from data_prep import table
 from mlora_tf import doctor
-from mlora_tf.disabling import SHARED_VALUES
 from tests import worker_processes
 from tests.docs import pages
 
@@ -136,7 +135,7 @@ def write_log(folder, rows=400):
 @pytest.fixture(autouse=True)
 def registered():
     """Takes back what a page registers, which other tests don't expect."""
-    registries = mlora_tf.BACKBONES, mlora_tf.TOWERS, SHARED_VALUES
+    registries = mlora_tf.BACKBONES, mlora_tf.TOWERS
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):

@@ -21,8 +21,6 @@ VALUES = {
     "mlora_tf.BACKBONES",
     "mlora_tf.NORMS",
     "mlora_tf.TOWERS",
-    "mlora_tf.disabling.SHARED_VALUES",
-    "mlora_tf.ranks.FACTORS",
 }
 """Public names that are no function and no class: a page says what they are."""
 
