@@ -161,8 +161,9 @@ class FieldAttention(keras.layers.Layer):
         scores = self._scaled(
             ops.reshape(scores, (fields, fields, -1, self.num_heads))
         )
-        largest = ops.stop_gradient(ops.max(scores, axis=1, keepdims=True))
-        attention = ops.exp(scores - largest)
+        # Of a batch of no rows there is no maximum.
+        largest = ops.max(scores, axis=1, keepdims=True, initial=-math.inf)
+        attention = ops.exp(scores - ops.stop_gradient(largest))
         attention = attention / ops.sum(attention, axis=1, keepdims=True)
         attention = ops.matmul(
             ops.reshape(attention, (-1, self.num_heads)),
