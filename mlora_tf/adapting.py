@@ -17,6 +17,7 @@ from mlora_tf.layer_copies import Copies
 from mlora_tf.layers import DomainIds
 from mlora_tf.rebuild import calls
 from mlora_tf.rebuild import check_graph
+from mlora_tf.rebuild import check_untied
 from mlora_tf.rebuild import copy_input
 from mlora_tf.rebuild import flat_inputs
 from mlora_tf.rebuild import is_graph
@@ -77,7 +78,9 @@ def adapt(
         The adapted model, not compiled.
 
     Raises:
-        ValueError: The model is subclassed or has no inputs yet; it has
+        ValueError: The model is subclassed or has no inputs yet; two of its
+            layers share a weight, as one that is called both by itself and
+            within another; it has
             domains already, or an input of that name, or with None no
             domains; a layer can't be copied; a layer that `target` names
             isn't there or can't have an adapter (it is no `Dense`, or called
@@ -95,6 +98,7 @@ def adapt(
     ['lora_kernel_a', 'lora_kernel_b', 'lora_bias']
     """
     check_graph(model)
+    check_untied(model)
     ids, place = _domain_ids(model, domains)
     targets = find_targets(model, target)
     adapter = {

@@ -160,6 +160,10 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keeps or counts, and rolls back if asked to."""
         super().on_epoch_end(epoch, logs)
+        # Keras lets the first epoch pass, which has always been the best
+        # where there was no score before it.
+        if self.start is not None and self.wait >= self.patience:
+            self.model.stop_training = True
         if self.rollback and self.wait:
             self.model.set_weights(self.best_weights)
 

@@ -8,6 +8,8 @@ import keras
 
 from mlora_tf.layer_copies import copy_functions
 from mlora_tf.layer_copies import copy_values
+from mlora_tf.rebuild import check_untied
+from mlora_tf.rebuild import is_graph
 from mlora_tf.transform import unfreeze
 
 Layer = Any
@@ -24,20 +26,33 @@ def cloned(
         change: Is given each layer and its config, which it may change.
 
     Returns:
-        The copy, as initialized, not compiled and with nothing frozen; and
-        each layer of the model beside its own copy.
+        The copy, as initialized, not compiled and with nothing frozen, models
+        in it being functional ones; and each layer of the model beside its own
+        copy.
 
     Raises:
-        ValueError: The model isn't functional.
+        ValueError: The model isn't functional, or a subclass of such; or its
+            layers share a weight.
     """
-    if not isinstance(model, keras.Function):
+    if not is_graph(model) or isinstance(model, keras.Sequential):
         raise ValueError(
             f"{model.name!r} must be a functional model, whose layers can be "
-            f"made again. Received: {type(model).__name__}"
+            "made again. Of a subclass, whose methods the copy wouldn't have, "
+            "pass keras.Model(model.input, model.output). "
+            f"Received: {type(model).__name__}"
         )
+    check_untied(model)
     pairs: Pairs = []
 
+    def copied(model: Any) -> keras.Model:
+        # Keras compiles the copy of a compiled model, whose metrics may be
+        # made for just the domains that it has.
+        twin = keras.Model(model.input, model.output, name=model.name)
+        return keras.models.clone_model(twin, clone_function=clone)
+
     def clone(layer: Any) -> Any:
+        if is_graph(layer):
+            return copied(layer)
         config = layer.get_config()
         if not isinstance(layer, keras.layers.Layer):
             return layer.__class__.from_config(config)
@@ -46,10 +61,7 @@ def cloned(
         pairs.append((layer, copy))
         return copy
 
-    # Keras compiles the copy of a compiled model, whose metrics may be made
-    # for just the domains that it has.
-    twin = keras.Model(model.input, model.output, name=model.name)
-    copy = keras.models.clone_model(twin, clone_function=clone, recursive=True)
+    copy = copied(model)
     unfreeze(copy)
     return copy, pairs
 

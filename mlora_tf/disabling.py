@@ -10,6 +10,7 @@ from keras import ops
 from mlora_tf.transform import check_names
 from mlora_tf.transform import domain_index
 from mlora_tf.transform import domain_layers
+from mlora_tf.transform import domain_names
 
 
 @contextlib.contextmanager
@@ -66,6 +67,7 @@ def _shared_values(
     model: keras.Model, chosen: list[int] | None
 ) -> list[tuple[keras.Variable, float]]:
     """The adapters' variables, and their value in the shared model."""
+    size = len(domain_names(model)) if chosen is not None else 0
     found: list[tuple[keras.Variable, float]] = []
     for layer in domain_layers(model):
         values = layer.shared_values
@@ -75,7 +77,7 @@ def _shared_values(
                 f"its layer {layer.name!r} is each domain's own. "
                 f"Received: {type(layer).__name__}"
             )
-        if values and chosen and max(chosen) >= layer.num_domains:
+        if values and chosen is not None and layer.num_domains < size:
             raise ValueError(
                 f"{model.name!r} can't disable some domains' adapters: "
                 f"{layer.name!r} has one for {layer.num_domains}."

@@ -57,6 +57,8 @@ class Evaluation:
             `wauc` and `macro_auc`.
         undefined_users: How many users have no AUC, hence no part in
             `user_auc`; None if no users were given.
+        unknown_user_rows: How many rows are of the `unknown_user`, hence have
+            no part in `user_auc`; None if no users were given.
     """
 
     wauc: float
@@ -67,6 +69,7 @@ class Evaluation:
     domains: tuple[DomainMetrics, ...]
     undefined: tuple[str, ...]
     undefined_users: int | None
+    unknown_user_rows: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON-ready values: None for an undefined one."""
@@ -79,6 +82,7 @@ class Evaluation:
             "domains": [domain.to_dict() for domain in self.domains],
             "undefined": list(self.undefined),
             "undefined_users": self.undefined_users,
+            "unknown_user_rows": self.unknown_user_rows,
         }
 
 
@@ -88,6 +92,7 @@ def evaluate(
     domains: npt.ArrayLike,
     domain_names: Sequence[str],
     users: npt.ArrayLike | None = None,
+    unknown_user: Any = None,
 ) -> Evaluation:
     """Everything at once: the exact evaluation of a set of predictions.
 
@@ -97,6 +102,8 @@ def evaluate(
         domains: Each row's position in `domain_names`, `(n,)` or `(n, 1)`.
         domain_names: The domains' names, in the order of their ids.
         users: Each row's user, for `user_auc`; of any type that sorts.
+        unknown_user: What `users` have for whoever isn't known. Such rows
+            are of many users, and no part of `user_auc`; None is no value.
 
     Returns:
         An `Evaluation`.
@@ -130,11 +137,21 @@ def evaluate(
     domain_ctr = metrics.divide(clicks, rows)
     domain_logloss = metrics.divide(losses, rows)
 
-    user_auc = undefined_users = None
+    user_auc = undefined_users = unknown_user_rows = None
     if users is not None:
-        per_user, impressions = metrics.auc_per_user(y, s, users)
-        user_auc = metrics.wauc(per_user, impressions)
-        undefined_users = int(np.isnan(per_user).sum())
+        ids = metric_inputs.vector("users", users)
+        metric_inputs.check_length("users", ids, len(y))
+        known = np.ones(len(y), bool)
+        if unknown_user is not None:
+            known = ids != unknown_user
+        user_auc, undefined_users = math.nan, 0
+        if known.any():
+            per_user, impressions = metrics.auc_per_user(
+                y[known], s[known], ids[known]
+            )
+            user_auc = metrics.wauc(per_user, impressions)
+            undefined_users = int(np.isnan(per_user).sum())
+        unknown_user_rows = int((~known).sum())
 
     defined = ~np.isnan(domain_auc)
     return Evaluation(
@@ -146,6 +163,7 @@ def evaluate(
         logloss=metrics.logloss(y, s),
         user_auc=user_auc,
         undefined_users=undefined_users,
+        unknown_user_rows=unknown_user_rows,
         domains=tuple(
             DomainMetrics(
                 name=name,

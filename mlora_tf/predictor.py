@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mlora_tf.evaluation import Evaluation
 from mlora_tf.evaluation import evaluate
+from mlora_tf.features import OOV_ID
 from mlora_tf.layers.domain_ops import pure_batches
 from mlora_tf.schema import DOMAIN
 from mlora_tf.schema import Schema
@@ -91,7 +92,8 @@ class Scored:
         label: The clicks, `int8`.
         score: The predicted probabilities, `float32`.
         domain: The domains, `int32`.
-        users: Whose clicks they are, if asked for.
+        users: Whose clicks they are, if asked for: `OOV_ID` is whoever isn't
+            in the vocabulary.
     """
 
     label: np.ndarray
@@ -124,6 +126,7 @@ class Scored:
             self.domain,
             schema.domains,
             users=self.users,
+            unknown_user=OOV_ID,
         )
 
 

@@ -39,6 +39,38 @@ def check_graph(model: Any) -> None:
         )
 
 
+def check_untied(model: keras.Model) -> None:
+    """Raises unless each weight is in one layer of a model's graphs.
+
+    Args:
+        model: A model that `is_graph`.
+
+    Raises:
+        ValueError: Two layers share a weight, as one that is called both by
+            itself and within another: each copy would train its own.
+    """
+    owners: dict[int, Any] = {}
+    for layer in _leaves(model):
+        for weight in layer.weights:
+            owner = owners.setdefault(id(weight), layer)
+            if owner is not layer:
+                raise ValueError(
+                    f"{model.name!r} can't be copied: its layers "
+                    f"{owner.name!r} and {layer.name!r} share the weight "
+                    f"{weight.path!r}, of which each copy would train its "
+                    "own. Call one layer, or one model, in both places."
+                )
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    """The layers of a model and of the models in it; subclassed ones whole."""
+    if not is_graph(model):
+        yield model
+        return
+    for layer in model.layers:
+        yield from _leaves(layer)
+
+
 def calls(
     model: keras.Model,
 ) -> Iterator[tuple[Any, list[Tensor], list[Tensor]]]:

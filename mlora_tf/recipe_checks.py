@@ -239,17 +239,33 @@ def _check_schedule(recipe: Recipe) -> None:
             f"pretrained shared one: {EXTENDS_SHARED}. "
             f"Received: tower={recipe.tower!r}"
         )
-    if recipe.stop_by_domain and (
-        not two_phase or recipe.control not in ("none", "bias_only")
-    ):
-        raise RecipeError(
-            "stop_by_domain is about adapters on a frozen base, one a domain: "
-            "it needs schedule='two_phase' and control='none' or 'bias_only'. "
-            f"Received: schedule={recipe.schedule!r}, "
-            f"control={recipe.control!r}"
-        )
+    if recipe.stop_by_domain:
+        _check_stop_by_domain(recipe)
     if recipe.fresh_fraction and not two_phase:
         raise RecipeError(
             "fresh_fraction keeps rows for a second phase and needs "
             f"schedule='two_phase'. Received: {recipe.schedule!r}"
+        )
+
+
+def _check_stop_by_domain(recipe: Recipe) -> None:
+    if (
+        recipe.schedule != "two_phase"
+        or recipe.control not in ("none", "bias_only")
+        or recipe.tower_options.get("shared_adapter")
+    ):
+        raise RecipeError(
+            "stop_by_domain is about adapters on a frozen base, one a domain: "
+            "it needs schedule='two_phase', control='none' or 'bias_only' and "
+            "no shared adapter. "
+            f"Received: schedule={recipe.schedule!r}, "
+            f"control={recipe.control!r}, "
+            f"tower_options={dict(recipe.tower_options)}"
+        )
+    if recipe.monitor != "val_wauc" or recipe.rollback:
+        raise RecipeError(
+            "stop_by_domain stops each domain by its own AUC and keeps its "
+            "best epoch: it needs monitor='val_wauc' and rollback=False. "
+            f"Received: monitor={recipe.monitor!r}, "
+            f"rollback={recipe.rollback}"
         )

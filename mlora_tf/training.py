@@ -24,6 +24,7 @@ from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 from mlora_tf.stop_signals import StopSignals
 from mlora_tf.towers import EXTENDS_SHARED
+from mlora_tf.transform import adapters
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
 from mlora_tf.workers import Workers
@@ -158,7 +159,15 @@ def train(
 
     # Whether it can start as the base is known before that has trained.
     _start_from(final, base, recipe)
+    if recipe.control != "train_on":
+        _check_adapters(final, base)
     first, second = phase_rows(log.train, recipe)
+    if not len(second):
+        raise DataError(
+            "fresh_fraction leaves no row to phase two. "
+            f"Received: fresh_fraction={recipe.fresh_fraction} of "
+            f"{len(log.train)} rows"
+        )
     pretrained = fit("pretrain", base, first)
     initialize_from(final, base)
     if recipe.control == "train_on":
@@ -277,6 +286,14 @@ def _start_from(model: keras.Model, base: keras.Model, recipe: Recipe) -> None:
             "have its width (by hidden_units). Name layers that differ "
             f"otherwise. {error}"
         ) from error
+
+
+def _check_adapters(model: keras.Model, base: keras.Model) -> None:
+    """Raises unless phase two has weights to train."""
+    try:
+        adapters(model, base)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _check_reading(log: ClickLog, recipe: Recipe) -> None:

@@ -94,24 +94,40 @@ def freeze_backbone(
     >>> sorted({weight.name for weight in model.trainable_weights})
     ['lora_bias', 'lora_kernel_a', 'lora_kernel_b']
     """
+    own = adapters(model, base)
+    # What trained one domain alone had penalties on that one's slices alone.
+    unfreeze(model)
+    freeze_all_but(model, {id(variable) for variable in own})
+
+
+def adapters(
+    model: keras.Model, base: keras.Model | None = None
+) -> list[keras.Variable]:
+    """The per-domain weights that train when all else is frozen.
+
+    Args:
+        model: The model.
+        base: See `freeze_backbone`.
+
+    Raises:
+        ValueError: There is none.
+    """
     trained = set() if base is None else {one.path for one in base.weights}
-    adapters = {
-        id(variable)
+    own = [
+        variable
         for layer in domain_layers(model)
         if not isinstance(layer, PartitionedNormalization)
         for variable in layer.domain_variables
         if variable.path not in trained
-    }
-    if not adapters:
+    ]
+    if not own:
         of_its_own = " that its base lacks" if trained else ""
         raise ValueError(
             f"{model.name!r} has no per-domain weights{of_its_own}: frozen, "
             'nothing of it would train. Build it with a tower such as "mlora", '
             "or give a model of your own adapters by mlora_tf.adapt."
         )
-    # What trained one domain alone had penalties on that one's slices alone.
-    unfreeze(model)
-    freeze_all_but(model, adapters)
+    return own
 
 
 def freeze_all_but(model: keras.Model, kept: set[int]) -> None:

@@ -885,6 +885,19 @@ def test_a_subclassed_model_is_refused():
         adapt(keras.Sequential([layers.Dense(4), layers.Dense(1)]), DOMAINS)
 
 
+def test_layers_that_share_a_weight_are_named():
+    # One encoder for an item and for those of a history.
+    item, items = keras.Input((6,)), keras.Input((3, 6))
+    encoder = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(4, name="encode")]
+    )
+    history = layers.TimeDistributed(encoder, name="each")(items)
+    both = layers.Concatenate()([encoder(item), layers.Flatten()(history)])
+    model = keras.Model([item, items], layers.Dense(1)(layers.Dense(4)(both)))
+    with pytest.raises(ValueError, match=r"'encode' .* share|share the weight"):
+        adapt(model, DOMAINS)
+
+
 def test_a_subclassed_model_inside_is_left_alone_or_named():
     x = keras.Input((6,), name="x")
     y = layers.Dense(4, name="outer")(keras.layers.Identity()(x))

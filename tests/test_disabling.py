@@ -140,6 +140,7 @@ def test_a_model_needs_no_names_for_all_its_domains():
         ("mlora", {}, ["it", "de"], "one of.*Received: 'de'"),
         ("mlora", {}, "it", "must be a list.*Received: domains='it'"),
         ("mlora", {}, [], r"must be a list.*Received: domains=\[\]"),
+        ("mlora", {"shared_adapter": True}, ["fr"], "'hidden.0' has one for 1"),
         ("mlora", {"shared_adapter": True}, ["it"], "'hidden.0' has one for 1"),
     ],
 )

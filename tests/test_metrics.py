@@ -229,6 +229,27 @@ def test_logloss_clips(dtype):
 # --- evaluate ---------------------------------------------------------------
 
 
+def test_users_whom_nobody_knows_are_not_one_user():
+    labels, scores = [1, 0, 1, 0, 1, 0], [0.9, 0.8, 0.2, 0.1, 0.3, 0.6]
+    rows = {
+        "labels": labels,
+        "scores": scores,
+        "domains": [0] * 6,
+        "domain_names": ["fr"],
+    }
+    users = np.array([0, 0, 0, 0, 7, 7])
+    known = evaluation.evaluate(**rows, users=users, unknown_user=0)
+    assert known.user_auc == 0.0
+    assert known.unknown_user_rows == 4
+    everyone = evaluation.evaluate(**rows, users=users)
+    assert everyone.user_auc == (4 * 0.75 + 2 * 0.0) / 6
+    assert everyone.unknown_user_rows == 0
+    nobody = evaluation.evaluate(**rows, users=0 * users, unknown_user=0)
+    assert np.isnan(nobody.user_auc)
+    assert nobody.undefined_users == 0
+    assert evaluation.evaluate(**rows).unknown_user_rows is None
+
+
 def small_evaluation(users=None):
     return evaluation.evaluate(
         labels=np.array([1, 0, 0, 1, 0, 0], "float32"),

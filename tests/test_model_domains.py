@@ -430,6 +430,88 @@ def test_a_model_that_is_not_functional_is_named():
         add_domain(model, "de")
 
 
+class Halved(keras.Model):
+    def call(self, inputs, training=None, mask=None):
+        outputs = super().call(inputs, training=training, mask=mask)
+        return {"ctr": outputs["ctr"] / 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: add_domain(model, "de"),
+        lambda model: remove_domain(model, "it"),
+        lambda model: rename_domain(model, "it", "de"),
+    ],
+)
+def test_a_subclass_that_a_copy_would_not_be_is_named(change):
+    model = model_of()
+    said = r"must be a functional.*\(model\.input, model\.output\).*Halved"
+    with pytest.raises(ValueError, match=said):
+        change(Halved(model.input, model.output))
+
+
+@keras.saving.register_keras_serializable(package="test_domains")
+class Scaled(keras.Model):
+    """Functional, with something of its own besides."""
+
+    def __init__(self, *args, factor=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.factor = factor
+
+    def call(self, inputs, training=None, mask=None):
+        outputs = super().call(inputs, training=training, mask=mask)
+        return self.factor * outputs
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+def domains_on(x, *layers_before):
+    """A model of two domains on some layers."""
+    domain = keras.Input((), dtype="int32", name="domain")
+    y = x
+    for layer in layers_before:
+        y = layer(y)
+    ids = DomainIds(["fr", "it"])(domain)
+    model = keras.Model([x, domain], MLoRADense(3, 2, name="own")(y, ids))
+    goldens.randomize(model)
+    return model
+
+
+def test_a_subclass_within_the_model_stays_what_it_is():
+    x, z = keras.Input((4,)), keras.Input((4,))
+    inner = Scaled(z, keras.layers.Dense(4)(z), factor=2.0, name="inner")
+    model = domains_on(x, inner)
+    grown = add_domain(model, "de")
+    assert type(grown.get_layer("inner")) is Scaled
+    inputs = [np.ones((2, 4), "float32"), np.array([0, 1])]
+    np.testing.assert_array_equal(grown(inputs), model(inputs))
+
+
+def test_a_compiled_model_within_the_model_needs_no_loss():
+    class Unregistered(keras.losses.MeanSquaredError):
+        pass
+
+    x, z = keras.Input((4,)), keras.Input((4,))
+    inner = keras.Model(z, keras.layers.Dense(4)(z), name="inner")
+    inner.compile("sgd", Unregistered())
+    model = domains_on(x, inner)
+    grown = add_domain(model, "de")
+    assert not grown.get_layer("inner").compiled
+    inputs = [np.ones((2, 4), "float32"), np.array([0, 1])]
+    np.testing.assert_array_equal(grown(inputs), model(inputs))
+
+
+def test_layers_that_share_a_weight_are_named():
+    x = keras.Input((2, 4))
+    dense = keras.layers.Dense(4, name="twice")
+    repeated = keras.layers.TimeDistributed(dense, name="each")
+    model = domains_on(x, repeated, dense, keras.layers.Flatten())
+    with pytest.raises(ValueError, match="'each' and 'twice' share the weight"):
+        add_domain(model, "de")
+
+
 @keras.saving.register_keras_serializable(package="test_domains")
 class Wrapped(keras.layers.Layer):
     def build(self, x_shape, domain_shape):

@@ -86,6 +86,26 @@ from mlora_tf.towers import TOWERS
         ),
         ({"tower": "star", "control": "bias_only"}, "needs tower='mlora'"),
         (
+            {
+                "schedule": "two_phase",
+                "stop_by_domain": True,
+                "tower_options": {"shared_adapter": True},
+            },
+            "stop_by_domain is about adapters.*no shared adapter",
+        ),
+        (
+            {
+                "schedule": "two_phase",
+                "stop_by_domain": True,
+                "monitor": "val_auc",
+            },
+            "stop_by_domain.* needs monitor='val_wauc'.*monitor='val_auc'",
+        ),
+        (
+            {"schedule": "two_phase", "stop_by_domain": True, "rollback": True},
+            "stop_by_domain.* rollback=False.*rollback=True",
+        ),
+        (
             {"control": "bias_only", "tower_options": {"rank": 4}},
             "control='bias_only' sets 'rank' itself",
         ),

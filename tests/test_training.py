@@ -288,6 +288,29 @@ def test_a_tower_that_cannot_start_as_the_base_is_told_so_at_once(
         assert set(starts) == {"joint"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        (
+            {"tower_options": {"rank": 0, "use_lora_bias": False}},
+            RecipeError,
+            "no per-domain weights that its base lacks",
+        ),
+        (
+            {"fresh_fraction": 0.0001},
+            data.DataError,
+            "fresh_fraction leaves no row to phase two.*0.0001 of",
+        ),
+    ],
+)
+def test_a_second_phase_without_work_is_told_so_at_once(
+    log, tmp_path, starts, changes, error, said
+):
+    with pytest.raises(error, match=said):
+        train(log, tmp_path, schedule="two_phase", **changes)
+    assert not starts
+
+
 @pytest.mark.parametrize("tower", EXTENDS_SHARED)
 def test_a_second_phase_starts_from_the_first_ones_model(
     log, tmp_path, starts, tower
@@ -712,6 +735,16 @@ def test_early_stopping_keeps_a_start_that_no_epoch_beats():
     callback.on_train_end()
     assert callback.model.get_weights()[0] == 1.0
     assert callback.best_epoch == -1
+
+
+def test_early_stopping_counts_the_first_epoch_after_a_start():
+    callback = EarlyStopping("val_wauc", 1, start=0.7)
+    callback.set_model(model_with_weight(1.0))
+    callback.on_train_begin()
+    epoch(callback, 0, 0.6, 2.0)
+    assert callback.model.stop_training
+    callback.on_train_end()
+    assert callback.model.get_weights()[0] == 1.0
 
 
 @pytest.mark.parametrize(("rollback", "kept"), [(True, 2.0), (False, 3.0)])
