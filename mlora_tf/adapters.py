@@ -15,6 +15,7 @@ from mlora_tf.domain_slices import slices
 from mlora_tf.transform import check_names
 from mlora_tf.transform import domain_index
 from mlora_tf.transform import domain_names
+from mlora_tf.transform import weights_by_name
 
 
 def save_adapters(
@@ -167,30 +168,33 @@ def load_adapters(
 def backbone_fingerprint(model: keras.Model) -> str:
     """SHA-256 of all weights of a model that are no domain's own.
 
-    Of their paths, dtypes, shapes and bytes, in the order of the paths.
+    Of their names, dtypes, shapes and bytes, in the order of the names, as
+    `weights_by_name` has them.
     """
     own = {id(variable) for variable in _own(model).values()}
-    shared = [weight for weight in model.weights if id(weight) not in own]
     digest = hashlib.sha256()
-    for weight in sorted(shared, key=lambda weight: weight.path):
+    for name, weight in sorted(weights_by_name(model).items()):
+        if id(weight) in own:
+            continue
         values = np.ascontiguousarray(ops.convert_to_numpy(weight))
-        said = f"{weight.path} {values.dtype.name} {values.shape}\n"
+        said = f"{name} {values.dtype.name} {values.shape}\n"
         digest.update(said.encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
 
 
 def _own(model: keras.Model) -> dict[str, keras.Variable]:
-    """The per-domain weights of a model by their paths."""
-    own: dict[str, keras.Variable] = {}
-    for layer in sliced_layers(model):
-        for variable in slices(layer):
-            if variable.path in own:
-                raise ValueError(
-                    f"{model.name!r} has two weights {variable.path!r}: give "
-                    "its layers names of their own."
-                )
-            own[variable.path] = variable
+    """The per-domain weights of a model by their names."""
+    sliced = {
+        id(variable)
+        for layer in sliced_layers(model)
+        for variable in slices(layer)
+    }
+    own = {
+        name: variable
+        for name, variable in weights_by_name(model).items()
+        if id(variable) in sliced
+    }
     if not own:
         raise ValueError(f"{model.name!r} has no per-domain weights.")
     return own

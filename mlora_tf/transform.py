@@ -12,6 +12,7 @@ from mlora_tf.layers import DomainIds
 from mlora_tf.layers import DomainLayer
 from mlora_tf.layers import EmbeddingTable
 from mlora_tf.layers import PartitionedNormalization
+from mlora_tf.rebuild import is_graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,37 +206,80 @@ def initialize_from(
     >>> bool(model(rows)["ctr"][0] == base(rows)["ctr"][0])
     True
     """
-    places, given = _by_path(model), _by_path(source)
-    copied = [
-        variable
-        for path, variable in given.items()
-        if not partly or path in places
-    ]
-    for variable in copied:
-        place = places.get(variable.path)
+    places, given = weights_by_name(model), weights_by_name(source)
+    copied = {
+        name: variable
+        for name, variable in given.items()
+        if not partly or name in places
+    }
+    for name, variable in copied.items():
+        place = places.get(name)
         if place is None or place.shape != variable.shape:
             there = None if place is None else tuple(place.shape)
             raise ValueError(
                 f"{source.name!r} can't initialize {model.name!r}: its weight "
-                f"{variable.path!r} of shape {tuple(variable.shape)} has no "
-                f"place there. Received: {there}"
+                f"{name!r} of shape {tuple(variable.shape)} has no place "
+                f"there. Received: {there}"
             )
-    for variable in copied:
-        places[variable.path].assign(variable)
+    for name, variable in copied.items():
+        places[name].assign(variable)
 
 
-def _by_path(model: keras.Model) -> dict[str, keras.Variable]:
-    """The weights of a model by their paths."""
+def weights_by_name(model: keras.Model) -> dict[str, keras.Variable]:
+    """The weights of a model by names that are the same in every copy of it.
+
+    A weight's path has the names of the layers within a layer, which Keras
+    numbers anew for each that is made. Here these are counted within their
+    layer: `"block/2/kernel"` is of the second one in `"block"`.
+
+    Args:
+        model: A model; models within it are a part of the names.
+
+    Returns:
+        The variables by name, in the order of the layers.
+
+    Raises:
+        ValueError: Two weights have one name.
+
+    Example:
+    >>> model = keras.Sequential(
+    ...     [keras.Input((2,)), keras.layers.Dense(1, name="logit")]
+    ... )
+    >>> list(weights_by_name(model))
+    ['logit/kernel', 'logit/bias']
+    """
     found: dict[str, keras.Variable] = {}
-    for variable in model.weights:
-        if variable.path in found:
-            raise ValueError(
-                f"{model.name!r} must have each weight under a path of its "
-                "own: give its layers names of their own. "
-                f"Received: {variable.path!r} twice"
-            )
-        found[variable.path] = variable
+    seen: set[int] = set()
+    for name, layer in _named_layers(model, ""):
+        # Its own alone: those of layers within it come with these.
+        for variable in (
+            *layer._trainable_variables,
+            *layer._non_trainable_variables,
+        ):
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            full = f"{name}{variable.name}"
+            if full in found:
+                raise ValueError(
+                    f"{model.name!r} must have each weight under a name of "
+                    "its own: give its layers names of their own. "
+                    f"Received: {full!r} twice"
+                )
+            found[full] = variable
     return found
+
+
+def _named_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Each layer in a model, with what its weights' names begin with."""
+    yield prefix, model
+    for layer in model.layers:
+        name = f"{prefix}{layer.name}/"
+        if is_graph(layer):
+            yield from _named_layers(layer, name)
+            continue
+        for index, inner in enumerate(layer._flatten_layers()):
+            yield (f"{name}{index}/" if index else name), inner
 
 
 def check_names(domains: Iterable[str]) -> tuple[str, ...]:

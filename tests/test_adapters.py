@@ -15,11 +15,14 @@ from mlora_tf import adapter_file
 from mlora_tf.adapters import backbone_fingerprint
 from mlora_tf.adapters import load_adapters
 from mlora_tf.adapters import save_adapters
+from mlora_tf.adapting import adapt
 from mlora_tf.domains import add_domain
 from mlora_tf.domains import rename_domain
 from mlora_tf.fine_tuning import train_only
 from mlora_tf.layers import DomainIds
 from mlora_tf.layers import MLoRADense
+from mlora_tf.transform import domain_variables
+from mlora_tf.transform import initialize_from
 from mlora_tf.version import __version__
 from tests import goldens
 
@@ -215,6 +218,59 @@ def test_every_other_weight_is_in_the_fingerprint():
         weight.assign(changed)
         assert (backbone_fingerprint(model) == first) == (weight.path in own)
         weight.assign(value)
+
+
+@keras.saving.register_keras_serializable(package="test_adapters")
+class Block(keras.layers.Layer):
+    """Layers within a layer, without names, as many write them."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.first = keras.layers.Dense(units)
+        self.second = keras.layers.Dense(units)
+
+    def build(self, inputs_shape):
+        self.first.build(inputs_shape)
+        self.second.build((*inputs_shape[:-1], self.units))
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def own_model():
+    """A model of one's own, of layers whose weights have numbered paths."""
+    x = keras.Input((6,), name="x")
+    y = keras.Sequential([keras.layers.Dense(5), Block(4)], name="both")(x)
+    y = Block(6, name="block")(y)
+    sequence = keras.layers.Reshape((3, 2))(y)
+    y = keras.layers.Bidirectional(keras.layers.GRU(2), name="rnn")(sequence)
+    y = keras.layers.Dense(4, name="hidden")(y)
+    return keras.Model(x, keras.layers.Dense(1, name="logit")(y))
+
+
+def test_adapters_of_a_model_of_ones_own_fit_every_copy_of_it(tmp_path):
+    plain = own_model()
+    model = adapt(plain, NAMES, target=["hidden"], rank=1)
+    goldens.randomize(model)
+    save_adapters(model, tmp_path / "own.npz", ["it"])
+    model.save(tmp_path / "own.keras")
+    fresh = adapt(plain, NAMES, target=["hidden"], rank=1)
+    initialize_from(fresh, plain)
+    initialize_from(fresh, model)
+    for copy in (
+        keras.models.load_model(tmp_path / "own.keras", compile=False),
+        add_domain(model, "de"),
+        fresh,
+    ):
+        for variable in domain_variables(copy):
+            variable.assign(keras.ops.zeros_like(variable))
+        assert load_adapters(copy, tmp_path / "own.npz") == ("it",)
+        rows = {"x": np.ones((1, 6), "float32"), "domain": np.array([1])}
+        np.testing.assert_array_equal(copy(rows), model(rows))
 
 
 # --- The file ----------------------------------------------------------------
