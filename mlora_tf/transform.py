@@ -1,5 +1,6 @@
 """What can be done to a model because its adapters are domain variables."""
 
+import collections
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -78,7 +79,7 @@ def freeze_backbone(
         model: The model; it is changed in place.
         base: A trained model whose weights `model` starts from and keeps:
             where it has per-domain weights itself, as STAR has beneath
-            MLoRA, those are frozen too, by their paths.
+            MLoRA, those are frozen too, by their names.
 
     Raises:
         ValueError: The model has no per-domain weight, or none that the base
@@ -113,16 +114,23 @@ def adapters(
     Raises:
         ValueError: There is none.
     """
-    trained = set() if base is None else {one.path for one in base.weights}
+    trained: set[int] = set()
+    if base is not None:
+        before = weights_by_name(base)
+        trained = {
+            id(weight)
+            for name, weight in weights_by_name(model).items()
+            if name in before
+        }
     own = [
         variable
         for layer in domain_layers(model)
         if not isinstance(layer, PartitionedNormalization)
         for variable in layer.domain_variables
-        if variable.path not in trained
+        if id(variable) not in trained
     ]
     if not own:
-        of_its_own = " that its base lacks" if trained else ""
+        of_its_own = " that its base lacks" if base else ""
         raise ValueError(
             f"{model.name!r} has no per-domain weights{of_its_own}: frozen, "
             'nothing of it would train. Build it with a tower such as "mlora", '
@@ -178,9 +186,9 @@ def initialize_from(
 ) -> None:
     """Copies a model's weights into another that has them and maybe more.
 
-    Weights find their places by path, never by position. Those of `model`
-    that `source` doesn't have keep their values: adapters start as they were
-    initialized, that is, as the shared model.
+    Weights find their places by `weights_by_name`, never by position. Those of
+    `model` that `source` doesn't have keep their values: adapters start as they
+    were initialized, that is, as the shared model.
 
     Args:
         model: The model to change.
@@ -232,8 +240,11 @@ def weights_by_name(model: keras.Model) -> dict[str, keras.Variable]:
     numbers anew for each that is made. Here these are counted within their
     layer: `"block/2/kernel"` is of the second one in `"block"`.
 
+    A model within the model is a part of a name only where two weights would
+    have one without it.
+
     Args:
-        model: A model; models within it are a part of the names.
+        model: A model.
 
     Returns:
         The variables by name, in the order of the layers.
@@ -248,38 +259,41 @@ def weights_by_name(model: keras.Model) -> dict[str, keras.Variable]:
     >>> list(weights_by_name(model))
     ['logit/kernel', 'logit/bias']
     """
-    found: dict[str, keras.Variable] = {}
-    seen: set[int] = set()
-    for name, layer in _named_layers(model, ""):
+    names: dict[int, tuple[str, str]] = {}
+    weights: dict[int, keras.Variable] = {}
+    for models, place, layer in _places(model, ""):
         # Its own alone: those of layers within it come with these.
-        for variable in (
+        for weight in (
             *layer._trainable_variables,
             *layer._non_trainable_variables,
         ):
-            if id(variable) in seen:
-                continue
-            seen.add(id(variable))
-            full = f"{name}{variable.name}"
-            if full in found:
-                raise ValueError(
-                    f"{model.name!r} must have each weight under a name of "
-                    "its own: give its layers names of their own. "
-                    f"Received: {full!r} twice"
-                )
-            found[full] = variable
+            name = f"{place}{weight.name}"
+            names.setdefault(id(weight), (name, f"{models}{name}"))
+            weights[id(weight)] = weight
+    short = collections.Counter(name for name, _ in names.values())
+    found: dict[str, keras.Variable] = {}
+    for key, (name, full) in names.items():
+        chosen = name if short[name] == 1 else full
+        if chosen in found:
+            raise ValueError(
+                f"{model.name!r} must have each weight under a name of its "
+                "own: give its layers names of their own. "
+                f"Received: {chosen!r} twice"
+            )
+        found[chosen] = weights[key]
     return found
 
 
-def _named_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Each layer in a model, with what its weights' names begin with."""
-    yield prefix, model
+def _places(model: Any, models: str) -> Iterator[tuple[str, str, Any]]:
+    """Each layer: the models it is in, its place in the last, and itself."""
+    yield models, "", model
     for layer in model.layers:
-        name = f"{prefix}{layer.name}/"
         if is_graph(layer):
-            yield from _named_layers(layer, name)
+            yield from _places(layer, f"{models}{layer.name}/")
             continue
         for index, inner in enumerate(layer._flatten_layers()):
-            yield (f"{name}{index}/" if index else name), inner
+            place = f"{layer.name}/{index}/" if index else f"{layer.name}/"
+            yield models, place, inner
 
 
 def check_names(domains: Iterable[str]) -> tuple[str, ...]:
