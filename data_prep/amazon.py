@@ -49,7 +49,11 @@ from data_prep import binary
 from data_prep import folder
 from data_prep import implicit
 from data_prep import splits
+from data_prep import staging
 from data_prep.features import sparse
+from data_prep.layout import DOMAIN
+from data_prep.layout import LABEL
+from data_prep.layout import PreparationError
 
 
 def prepare(
@@ -82,9 +86,9 @@ def prepare(
         overwrite: Whether a prepared folder of that name is replaced.
     """
     started = time.monotonic()
-    folder.check_output(output, overwrite)
+    staging.check_output(output, overwrite)
     if ctr_low > ctr_high:
-        raise folder.PreparationError(
+        raise PreparationError(
             f"--ctr_low={ctr_low} is above --ctr_high={ctr_high}; swap them."
         )
     files = amazon_files.find(raw, categories)
@@ -123,8 +127,8 @@ def prepare(
             columns={
                 "user": rows.user + 1,
                 "item": rows.item + 1,
-                folder.DOMAIN: rows.domain,
-                folder.LABEL: rows.label,
+                DOMAIN: rows.domain,
+                LABEL: rows.label,
             },
             split=split,
         ),
@@ -138,7 +142,7 @@ def _check_labels(rows: implicit.Rows, names: Sequence[str]) -> None:
     """Raises unless each domain has rows that weren't clicked."""
     drawn = np.bincount(rows.domain[rows.label == 0], minlength=len(names))
     if not drawn.all():
-        raise folder.PreparationError(
+        raise PreparationError(
             "all users have reviewed all items of "
             f"{names[int(drawn.argmin())]}, so that no row can have label 0; "
             "leave it out of --categories."
@@ -147,7 +151,7 @@ def _check_labels(rows: implicit.Rows, names: Sequence[str]) -> None:
 
 def _digest(path: pathlib.Path) -> dict[str, Any]:
     with path.open("rb") as stream:
-        return folder.digest(stream)
+        return staging.digest(stream)
 
 
 def main() -> None:

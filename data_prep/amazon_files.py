@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 LAYOUTS = (
     (r"(?:reviews_)?(.+?)(?:_5)?\.json(?:\.gz)?", ()),

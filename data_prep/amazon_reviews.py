@@ -18,7 +18,7 @@ from data_prep.amazon_files import ReviewFile
 from data_prep.amazon_files import blocks
 from data_prep.amazon_lines import TYPES
 from data_prep.amazon_lines import parse
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 
 @dataclasses.dataclass(frozen=True)

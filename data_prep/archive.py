@@ -24,7 +24,7 @@ from typing import IO
 from typing import Any
 
 from data_prep import progress
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 _ERRORS = (
     zipfile.BadZipFile,

@@ -15,7 +15,7 @@ from absl import logging
 
 from data_prep import flag_errors
 from data_prep import plain_log
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 # The flags defined below count as the binary's own, so --help lists them.
 flags.disclaim_key_flags()

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from data_prep.archive import File
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 BLOCK = 1 << 22
 """Bytes that are read at once; no line may be longer."""

@@ -10,7 +10,7 @@ import numpy as np
 from absl import flags
 from absl import logging
 
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 # The flag defined below counts as the binary's own, so --help lists it.
 flags.disclaim_key_flags()

@@ -30,38 +30,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.features import Column
-from data_prep.layout import DOMAIN
-from data_prep.layout import FILES
-from data_prep.layout import FORMAT
-from data_prep.layout import LABEL
-from data_prep.layout import MANIFEST
-from data_prep.layout import ROW_GROUP
-from data_prep.layout import SCHEMA
-from data_prep.layout import SCHEMA_FORMAT
-from data_prep.layout import SPLITS
 from data_prep.layout import Description
-from data_prep.layout import PreparationError
-from data_prep.staging import check_output
-from data_prep.staging import digest
 from data_prep.writer import Writer
-
-__all__ = [
-    "DOMAIN",
-    "FILES",
-    "FORMAT",
-    "LABEL",
-    "MANIFEST",
-    "ROW_GROUP",
-    "SCHEMA",
-    "SCHEMA_FORMAT",
-    "SPLITS",
-    "Description",
-    "PreparationError",
-    "Prepared",
-    "check_output",
-    "digest",
-    "write",
-]
 
 
 @dataclasses.dataclass(frozen=True)

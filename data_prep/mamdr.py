@@ -34,11 +34,14 @@ from absl import logging
 from data_prep import binary
 from data_prep import domains
 from data_prep import folder
+from data_prep import staging
 from data_prep import vector_texts
 from data_prep.archive import Source
 from data_prep.archive import opened
 from data_prep.features import sparse
-from data_prep.folder import PreparationError
+from data_prep.layout import DOMAIN
+from data_prep.layout import LABEL
+from data_prep.layout import PreparationError
 from data_prep.mamdr_files import SPLITS
 from data_prep.mamdr_files import Layout
 from data_prep.mamdr_files import Rows
@@ -74,7 +77,7 @@ def prepare(
         overwrite: Whether a prepared folder of that name is replaced.
     """
     started = time.monotonic()
-    folder.check_output(output, overwrite)
+    staging.check_output(output, overwrite)
     sources: dict[str, Any] = {}
     with opened(raw, "the folder or archive of the domains") as source:
         layout = find(source, subset)
@@ -103,9 +106,9 @@ def prepare(
     columns, split = _joined(files, layout)
     stay = _drop(names, columns, drop_one_class_domains)
     check_split(split[stay])
-    kept = np.isin(np.arange(len(names)), columns[folder.DOMAIN][stay])
+    kept = np.isin(np.arange(len(names)), columns[DOMAIN][stay])
     columns = {name: column[stay] for name, column in columns.items()}
-    columns[folder.DOMAIN] = (np.cumsum(kept) - 1)[columns[folder.DOMAIN]]
+    columns[DOMAIN] = (np.cumsum(kept) - 1)[columns[DOMAIN]]
     manifest = folder.write(
         output,
         folder.Prepared(
@@ -230,8 +233,8 @@ def _joined(
         name: np.concatenate([getattr(part, column) for part in parts]) + 1
         for name, column in FEATURES.items()
     }
-    columns[folder.DOMAIN] = np.concatenate(domain)
-    columns[folder.LABEL] = np.concatenate([part.label for part in parts])
+    columns[DOMAIN] = np.concatenate(domain)
+    columns[LABEL] = np.concatenate([part.label for part in parts])
     return columns, np.concatenate(split)
 
 
@@ -239,7 +242,7 @@ def _drop(
     names: list[str], columns: dict[str, np.ndarray], drop_one_class: bool
 ) -> np.ndarray:
     """Says which rows stay, once the domains that can't are dropped."""
-    domain, label = columns[folder.DOMAIN], columns[folder.LABEL]
+    domain, label = columns[DOMAIN], columns[LABEL]
     kept = domains.kept(
         names,
         np.bincount(domain, minlength=len(names)),

@@ -15,7 +15,7 @@ from data_prep.csv_blocks import blocks
 from data_prep.csv_blocks import check_columns
 from data_prep.csv_blocks import read_header
 from data_prep.csv_blocks import show
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 from data_prep.mamdr_json import MAX_IDS
 from data_prep.mamdr_json import Vocabulary
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from data_prep import vector_texts
 from data_prep.archive import Source
 from data_prep.csv_blocks import show
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 PROPERTY = "domain_property.json"
 PROCESSED = "processed_data/"

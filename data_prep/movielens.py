@@ -37,14 +37,17 @@ from absl import logging
 from data_prep import binary
 from data_prep import folder
 from data_prep import splits
+from data_prep import staging
 from data_prep.features import Column
 from data_prep.features import dense
 from data_prep.features import lists
 from data_prep.features import quantiles
 from data_prep.features import sequence
 from data_prep.features import sparse
-from data_prep.folder import PreparationError
 from data_prep.histories import last_before
+from data_prep.layout import DOMAIN
+from data_prep.layout import LABEL
+from data_prep.layout import PreparationError
 from data_prep.movielens_files import DOMAINS
 from data_prep.movielens_files import GENRES
 from data_prep.movielens_files import HIGHEST_RATING
@@ -95,7 +98,7 @@ def prepare(
             f"--history={history} is for --features=all; add that, or leave "
             "it out."
         )
-    folder.check_output(output, overwrite)
+    staging.check_output(output, overwrite)
     users_file = read_raw(raw, "users.dat")
     ratings_file = read_raw(raw, "ratings.dat")
     files = [ratings_file, users_file]
@@ -142,7 +145,7 @@ def prepare(
             options=options,
             seed=seed,
             sources={
-                pathlib.PurePath(file.path).name: folder.digest(
+                pathlib.PurePath(file.path).name: staging.digest(
                     io.BytesIO(file.data)
                 )
                 for file in files
@@ -152,8 +155,8 @@ def prepare(
             domains=DOMAINS[domain],
             columns={
                 **{feature["name"]: column for feature, column in inputs},
-                folder.DOMAIN: domain_index,
-                folder.LABEL: label,
+                DOMAIN: domain_index,
+                LABEL: label,
             },
             split=split,
         ),

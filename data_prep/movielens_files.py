@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from data_prep.features import lists
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 DOMAINS = {
     "gender": ("F", "M"),

@@ -44,8 +44,11 @@ from data_prep import features
 from data_prep import folder
 from data_prep import planted
 from data_prep import splits
+from data_prep import staging
 from data_prep import synthetic_stream
-from data_prep.folder import PreparationError
+from data_prep.layout import DOMAIN
+from data_prep.layout import LABEL
+from data_prep.layout import PreparationError
 from data_prep.planted import LATENT_DIM
 from data_prep.synthetic_world import STEPS
 
@@ -147,7 +150,7 @@ def prepare(
         PreparationError: The folder exists, or a number is out of bounds.
     """
     started = time.monotonic()
-    folder.check_output(output, overwrite)
+    staging.check_output(output, overwrite)
     _check("rank", rank, 1, LATENT_DIM)
     if users is not None and items is not None:
         _check("users", users, 1, MAX_IDS)
@@ -177,7 +180,7 @@ def prepare(
     rng = np.random.RandomState(seed)
     world = plant(rng, domains, rank)
     columns = _draw(rng, world, sizes(rows, domains), planted.ctrs(domains))
-    label, domain = columns[folder.LABEL], columns[folder.DOMAIN]
+    label, domain = columns[LABEL], columns[DOMAIN]
     folder.write(
         output,
         folder.Prepared(
@@ -251,8 +254,8 @@ def _draw(
         start = part.stop
     return {
         **{name: column + 1 for name, column in values.items()},
-        folder.DOMAIN: domain,
-        folder.LABEL: rng.random_sample(total) < true_ctr,
+        DOMAIN: domain,
+        LABEL: rng.random_sample(total) < true_ctr,
         "true_ctr": true_ctr,
     }
 

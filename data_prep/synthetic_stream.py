@@ -9,11 +9,14 @@ import numpy as np
 from absl import logging
 
 from data_prep import features
-from data_prep import folder
 from data_prep import progress
 from data_prep import splits
 from data_prep import synthetic_world
 from data_prep.best_auc import BestAUC
+from data_prep.layout import DOMAIN
+from data_prep.layout import LABEL
+from data_prep.layout import SPLITS
+from data_prep.layout import Description
 from data_prep.synthetic_world import DEVICES
 from data_prep.writer import Writer
 
@@ -21,7 +24,7 @@ CHUNK = 1 << 16
 """Rows that are drawn at once. Another number is another log."""
 
 FRACTIONS = (0.6, 0.2, 0.2)
-TEST = folder.SPLITS.index("test")
+TEST = SPLITS.index("test")
 
 
 def prepare(
@@ -50,7 +53,7 @@ def prepare(
         overwrite: Whether a prepared folder of that name is replaced.
     """
     started = time.monotonic()
-    content = folder.Description(
+    content = Description(
         dataset="synthetic",
         options={
             "rows": rows,
@@ -98,8 +101,8 @@ def _columns(rows: synthetic_world.Rows) -> dict[str, np.ndarray]:
         "user": rows.user + 1,
         "item": rows.item + 1,
         "device": rows.device + 1,
-        folder.DOMAIN: rows.domain,
-        folder.LABEL: rows.label,
+        DOMAIN: rows.domain,
+        LABEL: rows.label,
         "true_ctr": rows.true_ctr,
     }
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep import table_cells
+from data_prep.layout import short
 from data_prep.table_columns import Categorical
 from data_prep.table_columns import History
 from data_prep.table_files import Chunk
@@ -231,7 +232,7 @@ class Categories:
             cell = int(cells.argmax())
             index = int(coded.indices[cell])
             kind = INTEGER if integer[index] else TEXT
-            value = table_cells.short(coded.values[index].as_py())
+            value = short(coded.values[index].as_py())
             # Without its columns, which would stay in memory.
             where = dataclasses.replace(chunk, columns={})
             return _First(kind, f"the {kind} {value}", where, row_of(cell))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.layout import PreparationError
-from data_prep.layout import short as short
+from data_prep.layout import short
 from data_prep.table_columns import History
 from data_prep.table_columns import Numeric
 from data_prep.table_files import Chunk

@@ -16,6 +16,7 @@ from absl import logging
 from data_prep import table_cells
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.splits import hashed_split
 from data_prep.splits import split_sizes
 from data_prep.table_files import Chunk
@@ -238,8 +239,7 @@ class Given:
             raise chunk.error(
                 row,
                 name,
-                "must be train, valid or test; it is "
-                f"{table_cells.short(value)}.",
+                f"must be train, valid or test; it is {short(value)}.",
             )
         return split
 

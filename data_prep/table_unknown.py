@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from absl import logging
 
-from data_prep import table_cells
+from data_prep.layout import short
 from data_prep.table_columns import Numeric
 from data_prep.table_like import SHOWN
 from data_prep.table_like import Like
@@ -112,7 +112,7 @@ class UnknownDomains:
             SHOWN, self._rows.items(), key=lambda one: (-one[1], one[0])
         )
         named = ", ".join(
-            f"{table_cells.short(name)} ({rows:,} row{'s' * (rows != 1)})"
+            f"{short(name)} ({rows:,} row{'s' * (rows != 1)})"
             for name, rows in most
         )
         if self._more:

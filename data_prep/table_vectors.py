@@ -21,6 +21,7 @@ from absl import logging
 from data_prep import table_cells
 from data_prep import vector_texts
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Categorical
 from data_prep.table_columns import Columns
@@ -111,7 +112,7 @@ def _table(
         again = there[index[rows]] | _repeated(index[rows])
         if again.any():
             row = int(rows[again.argmax()])
-            value = table_cells.short(values[row].as_py())
+            value = short(values[row].as_py())
             raise chunk.error(
                 row,
                 name,

@@ -44,10 +44,13 @@ from data_prep import binary
 from data_prep import domains
 from data_prep import folder
 from data_prep import implicit
+from data_prep import staging
 from data_prep import vector_texts
 from data_prep.archive import opened
 from data_prep.features import sparse
-from data_prep.folder import PreparationError
+from data_prep.layout import DOMAIN
+from data_prep.layout import LABEL
+from data_prep.layout import PreparationError
 from data_prep.splits import check_split
 from data_prep.taobao_files import ITEMS
 from data_prep.taobao_files import LOG
@@ -84,7 +87,7 @@ def prepare(
         overwrite: Whether a prepared folder of that name is replaced.
     """
     started = time.monotonic()
-    folder.check_output(output, overwrite)
+    staging.check_output(output, overwrite)
     sources: dict[str, Any] = {}
     with opened(raw, f"the folder or the archive of {LOG}") as source:
         clicks, sources[LOG] = read_clicks(source)
@@ -136,8 +139,8 @@ def prepare(
             columns={
                 "user": user + 1,
                 "item": item + 1,
-                folder.DOMAIN: rows.domain,
-                folder.LABEL: rows.label,
+                DOMAIN: rows.domain,
+                LABEL: rows.label,
             },
             split=split,
             vectors={

@@ -12,7 +12,7 @@ from data_prep.archive import Source
 from data_prep.csv_blocks import blocks
 from data_prep.csv_blocks import check_columns
 from data_prep.csv_blocks import read_header
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 LOG = "theme_click_log.csv"
 USERS = "user_embedding.csv"

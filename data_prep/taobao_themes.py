@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 from data_prep.taobao_files import Clicks
 from data_prep.taobao_files import Embeddings
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.csv_blocks import show
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 
 def parse(

@@ -30,7 +30,7 @@ from typing import Any
 from absl import flags
 
 from data_prep import synthetic
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 from experiments import command_line
 from experiments.provenance import provenance
 

@@ -15,7 +15,7 @@ from data_prep import amazon
 from data_prep import amazon_files
 from data_prep import amazon_lines
 from data_prep import amazon_reviews
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 from tests import programs
 
 # Users A0 to A9 have each reviewed 3 of the 10 items of a category.

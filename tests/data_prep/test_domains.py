@@ -4,7 +4,7 @@ from absl import logging
 
 from data_prep import binary
 from data_prep import domains
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 
 NAMES = ["books", "toys", "music"]
 

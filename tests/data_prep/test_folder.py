@@ -17,7 +17,8 @@ from data_prep import binary
 from data_prep import features
 from data_prep import folder
 from data_prep import staging
-from data_prep.folder import PreparationError
+from data_prep.layout import FILES
+from data_prep.layout import PreparationError
 from mlora_tf import data
 from mlora_tf.schema import DenseFeature
 from mlora_tf.schema import SequenceFeature
@@ -198,7 +199,7 @@ def test_two_runs_give_the_same_bytes(tmp_path):
     folder.write(tmp_path / "one", prepared())
     folder.write(tmp_path / "two", prepared())
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert names(tmp_path / "one") == sorted(folder.FILES)
+    assert names(tmp_path / "one") == sorted(FILES)
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, "file"])
@@ -207,7 +208,7 @@ def test_digest_of_a_stream(kind, tmp_path):
     (tmp_path / "raw").write_bytes(data)
     path = tmp_path / "raw"
     with path.open("rb") if kind == "file" else kind(data) as stream:
-        assert folder.digest(stream) == {
+        assert staging.digest(stream) == {
             "bytes": 1_100_000,
             "sha256": hashlib.sha256(data).hexdigest(),
         }
@@ -273,7 +274,7 @@ def test_the_types_of_every_kind(tmp_path):
 def test_vectors_are_in_the_manifest(tmp_path):
     manifest = folder.write(tmp_path / "out", every_kind())
     files = contents(tmp_path / "out")
-    assert set(files) == {*folder.FILES, "vectors.item.npy"}
+    assert set(files) == {*FILES, "vectors.item.npy"}
     sha256 = hashlib.sha256(files["vectors.item.npy"]).hexdigest()
     assert manifest["files"]["vectors.item.npy"] == {"sha256": sha256}
     np.testing.assert_array_equal(
@@ -299,7 +300,7 @@ def test_the_same_rows_of_every_kind_give_the_same_bytes(tmp_path):
 def test_overwrite_replaces_vectors_that_the_manifest_knows(tmp_path):
     folder.write(tmp_path / "out", every_kind())
     folder.write(tmp_path / "out", prepared(), overwrite=True)
-    assert names(tmp_path / "out") == sorted(folder.FILES)
+    assert names(tmp_path / "out") == sorted(FILES)
 
 
 def test_the_page_says_what_the_folder_is(tmp_path):
@@ -430,7 +431,7 @@ def test_overwrite_replaces_a_prepared_folder(tmp_path):
 def test_overwrite_takes_an_empty_folder(tmp_path):
     (tmp_path / "out").mkdir()
     folder.write(tmp_path / "out", prepared(), overwrite=True)
-    assert names(tmp_path / "out") == sorted(folder.FILES)
+    assert names(tmp_path / "out") == sorted(FILES)
     assert names(tmp_path) == ["out"]
 
 

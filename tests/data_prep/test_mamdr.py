@@ -10,7 +10,7 @@ import pytest
 from data_prep import csv_blocks
 from data_prep import mamdr
 from data_prep import mamdr_json
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 from mlora_tf import data
 from tests import programs
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import movielens
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
+from data_prep.movielens_files import read_raw
 from mlora_tf import data
 from mlora_tf.schema import SequenceFeature
 from mlora_tf.schema import SparseFeature
@@ -676,7 +677,7 @@ def test_the_real_archive_has_the_counts_of_the_paper(tmp_path):
 def test_all_features_of_the_real_archive(tmp_path):
     movielens.prepare(ARCHIVE, tmp_path / "out", features="all")
     log = data.load(tmp_path / "out")
-    lines = movielens.read_raw(ARCHIVE, "ratings.dat").data.splitlines()
+    lines = read_raw(ARCHIVE, "ratings.dat").data.splitlines()
     of_user = {}
     for line in lines:
         user, movie, rating, timestamp = map(int, line.split(b"::"))

@@ -6,7 +6,7 @@ import pytest
 
 from data_prep import planted
 from data_prep import synthetic
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
 from mlora_tf import data
 from mlora_tf.evaluation import evaluate
 from mlora_tf.schema import Schema

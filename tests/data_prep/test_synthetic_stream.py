@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from data_prep import folder
 from data_prep import planted
 from data_prep import splits
 from data_prep import synthetic
 from data_prep import synthetic_stream
 from data_prep import synthetic_world
-from data_prep.folder import PreparationError
+from data_prep.layout import SPLITS
+from data_prep.layout import PreparationError
 from data_prep.synthetic_stream import CHUNK
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def columns(path, *wanted):
         pq.read_table(path / name)
         for name in sorted(manifest(path)["files"])
         if name.endswith("parquet")
-        and name.partition("-")[0] in (wanted or folder.SPLITS)
+        and name.partition("-")[0] in (wanted or SPLITS)
     ]
     return {
         name: np.concatenate([table[name].to_numpy() for table in tables])
@@ -86,7 +86,7 @@ def test_what_it_writes(made):
         "drift": 0.0,
     }
     assert {name for name in stated["files"] if "parquet" in name} == {
-        f"{split}-00000.parquet" for split in folder.SPLITS
+        f"{split}-00000.parquet" for split in SPLITS
     }
     schema = json.loads((made / "schema.json").read_text())
     assert schema["domain"]["values"] == [f"domain_000{i}" for i in range(5)]

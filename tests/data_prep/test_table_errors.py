@@ -12,6 +12,7 @@ from data_prep import table
 from data_prep import table_checks
 from data_prep import table_csv
 from data_prep import table_files
+from data_prep import table_fit
 from data_prep import table_parquet
 from data_prep import table_survey
 from data_prep import writer
@@ -481,10 +482,9 @@ def test_an_error_at_the_end_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_log_that_grows_while_it_is_read(tmp_path, monkeypatch):
     path = log_of(tmp_path)
-    fit = table.fit
 
     def grows(*arguments, **options):
-        fitted = fit(*arguments, **options)
+        fitted = table_fit.fit(*arguments, **options)
         log_of(tmp_path, [*LINES, LINES[0]])
         return fitted
 

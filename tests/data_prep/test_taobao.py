@@ -14,7 +14,10 @@ import pytest
 
 from data_prep import csv_blocks
 from data_prep import taobao
-from data_prep.folder import PreparationError
+from data_prep.layout import PreparationError
+from data_prep.taobao_files import ITEMS
+from data_prep.taobao_files import LOG
+from data_prep.taobao_files import USERS
 from mlora_tf import data
 from tests import programs
 
@@ -57,9 +60,9 @@ def table(vectors, name="user_id"):
 def raw(path, clicks=None, users=None, items=None):
     """Writes the three files, each given as its text."""
     path.mkdir(exist_ok=True)
-    (path / taobao.LOG).write_text(clicks or log())
-    (path / taobao.USERS).write_text(users or table(KNOWN_USERS))
-    (path / taobao.ITEMS).write_text(items or table(KNOWN_ITEMS, "item_id"))
+    (path / LOG).write_text(clicks or log())
+    (path / USERS).write_text(users or table(KNOWN_USERS))
+    (path / ITEMS).write_text(items or table(KNOWN_ITEMS, "item_id"))
     return path
 
 
@@ -334,9 +337,7 @@ def test_a_theme_of_one_class_may_be_dropped(tmp_path):
 # The forms of the input.
 
 
-def zipped(
-    path, source, prefix="", names=(taobao.LOG, taobao.USERS, taobao.ITEMS)
-):
+def zipped(path, source, prefix="", names=(LOG, USERS, ITEMS)):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             archive.write(source / name, f"{prefix}{name}")
@@ -383,14 +384,12 @@ def test_blocks_of_any_size_give_the_same_bytes(size, tmp_path, monkeypatch):
 def test_the_way_a_file_is_written_does_not_matter(tmp_path):
     source = many(tmp_path / "raw")
     taobao.prepare(source, tmp_path / "out", 3)
-    users = (source / taobao.USERS).read_text().splitlines()
+    users = (source / USERS).read_text().splitlines()
     quoted = [f'{one.replace(",", chr(44) + chr(34))} "' for one in users[1:]]
-    (source / taobao.USERS).write_text("\r\n".join(["id,v", *quoted]))
-    lines = (source / taobao.LOG).read_text().splitlines()
+    (source / USERS).write_text("\r\n".join(["id,v", *quoted]))
+    lines = (source / LOG).read_text().splitlines()
     turned = [",".join(reversed(line.split(","))) for line in lines]
-    (source / taobao.LOG).write_bytes(
-        b"\xef\xbb\xbf" + "\n".join(turned).encode()
-    )
+    (source / LOG).write_bytes(b"\xef\xbb\xbf" + "\n".join(turned).encode())
     taobao.prepare(source, tmp_path / "other", 3)
     assert rows(tmp_path / "out") == rows(tmp_path / "other")
     for name in ("user", "item"):
@@ -407,7 +406,7 @@ def test_vectors_of_others_take_no_memory(tmp_path, monkeypatch):
     users = {user: (line,) for user in range(8_000)}
     items = {item: (line,) for item in range(30)}
     source = many(tmp_path / "raw", users=table(users), items=table(items))
-    size = (source / taobao.USERS).stat().st_size
+    size = (source / USERS).stat().st_size
     assert size > 8_000_000
     tracemalloc.start()
     try:
@@ -459,7 +458,7 @@ def test_a_wrong_click(line, problem, block, tmp_path, monkeypatch):
     lines = log().splitlines()
     lines[5] = line
     source = raw(tmp_path / "raw", clicks="\n".join(lines))
-    where = f"{source}/{taobao.LOG}, line 6: "
+    where = f"{source}/{LOG}, line 6: "
     assert_refuses(source, where, problem, "; mend that line, or fetch it aga")
 
 
@@ -512,7 +511,7 @@ def test_the_first_wrong_line_is_named(tmp_path):
 def test_a_wrong_vector(name, line, problem, tmp_path):
     lines = ["an_id,embedding", "10,1 2 3", "11,1 2 3", line, "12,1 2 3"]
     source = raw(tmp_path / "raw", **{name: "\n".join(lines)})
-    file = taobao.USERS if name == "users" else taobao.ITEMS
+    file = USERS if name == "users" else ITEMS
     assert_refuses(source, f"{source}/{file}, line 4: ", problem)
 
 
@@ -550,7 +549,7 @@ def test_vectors_that_get_shorter(block, tmp_path, monkeypatch):
 def test_a_wrong_header_of_the_vectors(header, problem, tmp_path):
     lines = table(KNOWN_USERS).splitlines()
     source = raw(tmp_path / "raw", users="\n".join([header, *lines[1:]]))
-    assert_refuses(source, f"{source}/{taobao.USERS}, line 1: ", problem)
+    assert_refuses(source, f"{source}/{USERS}, line 1: ", problem)
 
 
 def test_vectors_of_two_dimensions(tmp_path):
@@ -569,7 +568,7 @@ def test_files_without_rows(tmp_path):
     source = raw(tmp_path / "users", users="id,v\n")
     assert_refuses(source, "user_embedding.csv holds no vectors")
     source = raw(tmp_path / "items")
-    (source / taobao.ITEMS).write_text("")
+    (source / ITEMS).write_text("")
     assert_refuses(source, "item_embedding.csv is empty, or has no line of")
 
 
@@ -596,10 +595,10 @@ def test_too_few_clicks_to_split(tmp_path):
 
 def test_text_that_is_not_utf8(tmp_path):
     source = raw(tmp_path / "raw")
-    data = (source / taobao.LOG).read_bytes()
-    (source / taobao.LOG).write_bytes(data.replace(b"04:32", b"\xff", 3))
+    data = (source / LOG).read_bytes()
+    (source / LOG).write_bytes(data.replace(b"04:32", b"\xff", 3))
     assert_refuses(source, "theme_click_log.csv, line 2: it isn't UTF-8 text")
-    (source / taobao.LOG).write_bytes(b"\xff" + data)
+    (source / LOG).write_bytes(b"\xff" + data)
     assert_refuses(source, "line 1: the names of the columns aren't UTF-8")
 
 
@@ -618,10 +617,10 @@ def test_no_such_path(tmp_path):
 
 def test_a_missing_file(tmp_path):
     source = raw(tmp_path / "raw")
-    (source / taobao.ITEMS).unlink()
+    (source / ITEMS).unlink()
     assert_refuses(source, "raw holds no item_embedding.csv; name the folder")
     # A name that ends alike is another file.
-    (source / f"my_{taobao.ITEMS}").write_text(table(KNOWN_ITEMS))
+    (source / f"my_{ITEMS}").write_text(table(KNOWN_ITEMS))
     assert_refuses(source, "raw holds no item_embedding.csv")
 
 
@@ -729,7 +728,7 @@ def test_a_tar_that_climbs_out_is_refused(member, problem, tmp_path):
 def test_an_archive_with_a_member_twice_is_refused(tmp_path):
     path = zipped(tmp_path / "raw.zip", raw(tmp_path / "raw"))
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(taobao.LOG, log())
+        archive.writestr(LOG, log())
     assert_refuses(path, "its member 'theme_click_log.csv' is there twice")
 
 

@@ -15,7 +15,11 @@ from data_prep import folder
 from data_prep import split_file
 from data_prep import staging
 from data_prep import writer
-from data_prep.folder import PreparationError
+from data_prep.layout import FILES
+from data_prep.layout import ROW_GROUP
+from data_prep.layout import SPLITS
+from data_prep.layout import Description
+from data_prep.layout import PreparationError
 from data_prep.writer import Writer
 
 ROWS = 60
@@ -35,7 +39,7 @@ def described(**changes):
         "domain_name": "shop",
         "domains": ["north", "south", "west"],
     }
-    return folder.Description(**{**content, **changes})
+    return Description(**{**content, **changes})
 
 
 def log(rows=ROWS, seed=0):
@@ -189,13 +193,13 @@ def test_a_full_shard_is_followed_by_none_that_is_empty(tmp_path):
 
 
 def test_shards_are_whole_row_groups():
-    assert writer.SHARD_ROWS % folder.ROW_GROUP == 0
+    assert writer.SHARD_ROWS % ROW_GROUP == 0
 
 
 def test_counts_add_up_over_chunks(tmp_path):
     columns, split = log()
     manifest = write(tmp_path / "out", cut(columns, split, [9, 20]))
-    for index, name in enumerate(folder.SPLITS):
+    for index, name in enumerate(SPLITS):
         for domain, stated in enumerate(described().domains):
             rows = (split == index) & (columns["domain"] == domain)
             assert manifest["counts"][name][stated] == {
@@ -244,7 +248,7 @@ def test_a_sharded_folder_is_overwritten(tmp_path):
     with pytest.raises(PreparationError, match="out exists"):
         write(tmp_path / "out")
     write(tmp_path / "out", shard_rows=None, overwrite=True)
-    assert names(tmp_path / "out") == sorted(folder.FILES)
+    assert names(tmp_path / "out") == sorted(FILES)
     write(tmp_path / "out", shard_rows=5, overwrite=True)
     assert "train.parquet" not in names(tmp_path / "out")
     assert names(tmp_path) == ["out"]

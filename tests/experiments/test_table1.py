@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from data_prep import features
-from data_prep import folder
+from data_prep.layout import SPLITS
+from data_prep.layout import Description
 from data_prep.writer import Writer
 from experiments import table1
 from experiments import table1_counts
@@ -50,7 +51,7 @@ def prepare(output, shard_rows=2, **changes):
         "domains": ["F", "M|m"],
     }
     content |= changes
-    description = folder.Description(**content)
+    description = Description(**content)
     with Writer(output, description, shard_rows=shard_rows) as writer:
         names = [one["name"] for one in content["features"]]
         columns = {
@@ -167,7 +168,7 @@ def test_other_data_sets_have_no_row_of_the_paper(
 def named(dataset, options, domains, rows=(3, 1, 1)):
     counts = {"train": dict.fromkeys(range(domains))}
     content = {"dataset": dataset, "options": options, "counts": counts}
-    splits = dict(zip(folder.SPLITS, rows, strict=True))
+    splits = dict(zip(SPLITS, rows, strict=True))
     return table1._named(content, splits)
 
 
