@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.layout import PreparationError
+from data_prep.layout import wrong_line
 
 LAYOUTS = (
     (r"(?:reviews_)?(.+?)(?:_5)?\.json(?:\.gz)?", ()),
@@ -47,9 +48,7 @@ class ReviewFile:
 
     def error(self, line: int, problem: str) -> PreparationError:
         """The error that names this file and that line of it."""
-        return PreparationError(
-            f"{self.path}, line {line}: {problem}; mend that line, or {_FETCH}."
-        )
+        return wrong_line(self.path, line, problem, _FETCH)
 
 
 def find(

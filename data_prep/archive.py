@@ -25,6 +25,7 @@ from typing import Any
 
 from data_prep import progress
 from data_prep.layout import PreparationError
+from data_prep.layout import wrong_line
 
 _ERRORS = (
     zipfile.BadZipFile,
@@ -57,9 +58,7 @@ class File:
 
     def error(self, line: int, problem: str) -> PreparationError:
         """The error that names this file and that line of it."""
-        return PreparationError(
-            f"{self.path}, line {line}: {problem}; mend that line, or {_AGAIN}."
-        )
+        return wrong_line(self.path, line, problem, _AGAIN)
 
     def digest(self) -> dict[str, Any]:
         """The length and SHA-256 of the whole file, as a manifest has them.
@@ -88,7 +87,7 @@ class _Digesting(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _named(self.path):
+        with readable(f"{self.path}: can't be read"):
             data = self.stream.read(len(buffer))
         buffer[: len(data)] = data
         self.sha.update(data)
@@ -121,11 +120,32 @@ class Source:
     def open(self, name: str) -> Iterator[File]:
         """Opens a file, and shows how much of it is read."""
         path = f"{self.raw}/{name}"
-        with _named(path):
+        with readable(f"{path}: can't be read"):
             member = self._open(name)
         title = f"Reading {pathlib.PurePosixPath(name).name}"
         with member, progress.bar(title, self._sizes[name]) as advance:
             yield File(path, member, advance)
+
+
+@contextlib.contextmanager
+def readable(problem: str, again: str = _AGAIN) -> Iterator[None]:
+    """Turns what goes wrong while an archive is read into an error of ours.
+
+    Args:
+        problem: What can't be read: `"raw.zip: can't be read"`.
+        again: How to get it again.
+
+    Raises:
+        PreparationError: It can't be read.
+    """
+    try:
+        yield
+    except PreparationError:
+        raise
+    except _ERRORS as error:
+        # zipfile repeats the bytes that it finds in place of a name.
+        reason = " ".join(str(error)[:500].split()) or type(error).__name__
+        raise PreparationError(f"{problem} ({reason}); {again}.") from error
 
 
 @contextlib.contextmanager
@@ -144,7 +164,7 @@ def opened(raw: str | pathlib.Path, what: str) -> Iterator[Source]:
         yield _folder(raw)
         return
     with contextlib.ExitStack() as stack:
-        with _named(str(raw)):
+        with readable(f"{raw}: can't be read"):
             with raw.open("rb") as stream:
                 is_zip = stream.read(2) == b"PK"
             if is_zip:
@@ -246,18 +266,3 @@ def _add(
             f"{raw}: its member {name!r} is there twice; {_AGAIN}."
         )
     sizes[name] = size
-
-
-@contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
-    """Turns what goes wrong while a file is read into an error naming it."""
-    try:
-        yield
-    except PreparationError:
-        raise
-    except _ERRORS as error:
-        # zipfile repeats the bytes that it finds in place of a name.
-        reason = " ".join(str(error)[:500].split()) or type(error).__name__
-        raise PreparationError(
-            f"{path}: can't be read ({reason}); {_AGAIN}."
-        ) from error

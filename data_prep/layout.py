@@ -55,6 +55,22 @@ class Description:
     domains: Sequence[str]
 
 
+def wrong_line(
+    path: object, line: int, problem: str, again: str
+) -> PreparationError:
+    """The error about a line of a file.
+
+    Args:
+        path: The file.
+        line: The line's number, from 1.
+        problem: What is wrong with it.
+        again: How to get the whole file again: `"fetch it again"`.
+    """
+    return PreparationError(
+        f"{path}, line {line}: {problem}; mend that line, or {again}."
+    )
+
+
 def short(value: object, length: int = 60) -> str:
     """The value's repr, cut: a message shall not repeat a whole cell."""
     shown = repr(value)

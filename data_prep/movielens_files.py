@@ -1,19 +1,18 @@
 """Reads the files of MovieLens-1M, every line of them checked."""
 
 import dataclasses
-import lzma
 import pathlib
 import re
-import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from data_prep.archive import readable
 from data_prep.features import lists
 from data_prep.layout import PreparationError
+from data_prep.layout import wrong_line
 
 DOMAINS = {
     "gender": ("F", "M"),
@@ -55,16 +54,6 @@ MAX_BYTES = 1 << 30
 _FETCH = "fetch ml-1m.zip again from grouplens.org/datasets/movielens/1m"
 _INTEGER = re.compile(rb"[0-9]{1,18}")
 _YEAR = re.compile(rb"\(([0-9]{4})\)$")
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,  # encrypted, or an unknown compression
-    ValueError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +65,15 @@ class RawFile:
 
     def error(self, line: int, problem: str) -> PreparationError:
         """The error that names this file and that line of it."""
-        return PreparationError(
-            f"{self.path}, line {line}: {problem}; mend that line, or {_FETCH}."
-        )
+        return wrong_line(self.path, line, problem, _FETCH)
 
 
 def read_raw(raw: str | pathlib.Path, name: str) -> RawFile:
     """Reads one file of the dataset from the archive or the folder.
 
     An archive is never extracted: the named member alone is read, in memory.
+    Another one can do no harm, whatever its name; `archive.opened`, which
+    hands out all of them, would refuse the archive.
     """
     raw = pathlib.Path(raw)
     if not raw.exists():
@@ -94,17 +83,12 @@ def read_raw(raw: str | pathlib.Path, name: str) -> RawFile:
         )
     if raw.is_dir():
         return _read_from_folder(raw, name)
-    with raw.open("rb") as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                return _read_from_archive(archive, raw, name)
-        except PreparationError:
-            raise
-        except _ZIP_ERRORS as error:
-            raise PreparationError(
-                f"{raw}: can't read {name} from this archive ({error}); "
-                f"{_FETCH}."
-            ) from error
+    with (
+        raw.open("rb") as stream,
+        readable(f"{raw}: can't read {name} from this archive", _FETCH),
+        zipfile.ZipFile(stream) as archive,
+    ):
+        return _read_from_archive(archive, raw, name)
 
 
 def _read_from_folder(raw: pathlib.Path, name: str) -> RawFile:
