@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import contents
+from data_prep import features
 from data_prep.beam_pieces import Piece
 from data_prep.beam_steps import Step
 from data_prep.layout import DOMAIN
@@ -114,12 +115,7 @@ class WriteShard(Step):
         schema = json.loads((self._folder / SCHEMA).read_text("utf-8"))
         self._features = schema["features"]
         vocabularies = {
-            feature.get("table", feature["name"]): pa.array(
-                feature["vocabulary"],
-                pa.int64()
-                if isinstance(feature["vocabulary"][0], int)
-                else pa.string(),
-            )
+            features.table_of(feature): features.array(feature["vocabulary"])
             for feature in self._features
             if "vocabulary" in feature
         }

@@ -122,12 +122,36 @@ def quantiles(values: np.ndarray, buckets: int) -> list[float]:
     return [*map(float, np.unique(edges))]
 
 
+def table_of(feature: Mapping[str, Any]) -> str:
+    """The name of a feature's embedding table: its own, unless it shares."""
+    name: str = feature.get("table", feature["name"])
+    return name
+
+
+def are_integers(vocabulary: Sequence[int | str]) -> bool:
+    """Whether the values of a vocabulary are integers, or else text."""
+    return isinstance(vocabulary[0], int)
+
+
+def array(vocabulary: Sequence[int | str]) -> pa.Array:
+    """The values of a vocabulary, in its order, as Arrow holds them.
+
+    Args:
+        vocabulary: All integers or all strings, at least one.
+
+    Returns:
+        An array of `int64` or of `string`.
+    """
+    kind = pa.int64() if are_integers(vocabulary) else pa.string()
+    return pa.array(vocabulary, kind)
+
+
 def vector_shapes(
     features: Sequence[Mapping[str, Any]],
 ) -> dict[str, tuple[int, int]]:
     """The shape of each table of pretrained vectors, by the table's name."""
     return {
-        feature.get("table", feature["name"]): (
+        table_of(feature): (
             len(feature["vocabulary"]) + 1,
             feature["vectors"],
         )

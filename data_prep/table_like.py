@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from absl import logging
 
+from data_prep import features
 from data_prep import table_config
 from data_prep.layout import FORMAT
 from data_prep.layout import MANIFEST
@@ -110,7 +111,9 @@ class Like:
             self.features, self.columns.features, strict=True
         ):
             if not isinstance(column, Numeric):
-                vocabularies[column.table] = _array(feature["vocabulary"])
+                vocabularies[column.table] = features.array(
+                    feature["vocabulary"]
+                )
             elif column.missing == "error":
                 # No number is missing then, so that nothing stands for one.
                 means[column.name] = np.nan
@@ -127,7 +130,7 @@ class Like:
         """Reads a log's columns of categories as what they are here."""
         kinds = {
             feature["name"]: INTEGER
-            if _are_integers(feature["vocabulary"])
+            if features.are_integers(feature["vocabulary"])
             else TEXT
             for feature in self.features
             if "vocabulary" in feature
@@ -165,12 +168,6 @@ def read(folder: str | pathlib.Path) -> Like:
         )
     schema = json.loads(_checked(folder, SCHEMA, digests))
     columns = table_config.from_options(f"{folder}: ", options)
-    features = schema["features"]
-    tables = [
-        feature.get("table", feature["name"])
-        for feature in features
-        if "vectors" in feature
-    ]
     return Like(
         folder,
         dataclasses.replace(
@@ -183,11 +180,11 @@ def read(folder: str | pathlib.Path) -> Like:
             ),
         ),
         fingerprint,
-        features,
+        schema["features"],
         schema["domain"]["values"],
         {
             table: _vectors(folder, f"vectors.{table}.npy", digests)
-            for table in tables
+            for table in features.vector_shapes(schema["features"])
         },
         "like" in options,
     )
@@ -210,12 +207,3 @@ def _vectors(
     _checked(folder, name, digests)
     array: np.ndarray = np.load(folder / name, allow_pickle=False)
     return array
-
-
-def _are_integers(vocabulary: list[Any]) -> bool:
-    return isinstance(vocabulary[0], int)
-
-
-def _array(vocabulary: list[Any]) -> pa.Array:
-    kind = pa.int64() if _are_integers(vocabulary) else pa.string()
-    return pa.array(vocabulary, kind)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import domains
+from data_prep import features
 from data_prep import table_cells
 from data_prep import table_doubts
 from data_prep.layout import SPLITS
@@ -166,10 +167,9 @@ def choose(
         [*map(str, values)], rows, clicks, drop_one_class=drop_one_class
     )
     kept = [value for value, one in zip(values, stay, strict=True) if one]
-    kind = pa.int64() if isinstance(kept[0], int) else pa.string()
     if columns.domain_values is None:
         table_doubts.say_alike(columns.domain, map(str, kept))
-    return Domains(columns.domain, pa.array(kept, kind))
+    return Domains(columns.domain, features.array(kept))
 
 
 def check_splits(

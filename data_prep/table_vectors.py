@@ -20,6 +20,7 @@ from absl import logging
 
 from data_prep import table_cells
 from data_prep import vector_texts
+from data_prep.features import table_of
 from data_prep.layout import PreparationError
 from data_prep.layout import short
 from data_prep.table_categories import Categories
@@ -82,7 +83,7 @@ def described(
     """The features, with their tables' dimensions."""
     return [
         {**feature, "vectors": vectors[table].shape[1]}
-        if (table := feature.get("table", feature["name"])) in vectors
+        if (table := table_of(feature)) in vectors
         else dict(feature)
         for feature in features
     ]

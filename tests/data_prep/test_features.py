@@ -51,6 +51,21 @@ def test_tables_of_vectors_have_a_row_for_every_id():
     }
 
 
+def test_a_features_table_is_its_own_unless_it_shares():
+    assert features.table_of(features.sparse("item", "ab")) == "item"
+    shared = features.sparse("shop", "ab", table="place")
+    assert features.table_of(shared) == "place"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "kind"), [([2, 1], pa.int64()), (["2", "b"], pa.string())]
+)
+def test_a_vocabulary_as_an_array(vocabulary, kind):
+    array = features.array(vocabulary)
+    assert array.type == kind
+    assert array.to_pylist() == vocabulary
+
+
 def test_quantiles_by_hand():
     assert features.quantiles(np.array([4, 1, 3, 2]), 2) == [2.0]
     assert features.quantiles(np.arange(1, 101), 4) == [25.0, 50.0, 75.0]
