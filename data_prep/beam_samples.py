@@ -12,10 +12,10 @@ from data_prep.beam_pieces import Piece
 from data_prep.beam_steps import Step
 from data_prep.beam_steps import sampled
 from data_prep.table_columns import Numeric
+from data_prep.table_domains import Domains
 from data_prep.table_fit import Fitting
 from data_prep.table_job import Job
 from data_prep.table_numbers import Sample
-from data_prep.table_survey import Domains
 
 
 class Draw(Step):
@@ -35,19 +35,17 @@ class Draw(Step):
             for column in job.columns.features
             if isinstance(column, Numeric) and column.buckets
         )
-        self._columns = dataclasses.replace(job.columns, features=bucketed)
-        self._job = job
+        self._job = dataclasses.replace(
+            job, columns=dataclasses.replace(job.columns, features=bucketed)
+        )
         self._domains = domains
         self._before = before
 
     def run(self, element: Piece) -> Iterator[Any]:
         """Yields the sample."""
-        job = self._job
-        fitting = Fitting(
-            self._columns, job.cells, self._domains, job.splitter, job.seed
-        )
+        fitting = Fitting(self._job, self._domains)
         before = self._before[element.index]
-        fitting.sample = Sample(job.seed, start=before)
+        fitting.sample = Sample(self._job.seed, start=before)
         for chunk in element.chunks(fitting.names):
             fitting.add(chunk)
         yield from sampled(fitting.sample)

@@ -28,10 +28,10 @@ from data_prep.layout import Description
 from data_prep.layout import PreparationError
 from data_prep.split_file import SplitFiles
 from data_prep.table_columns import Columns
-from data_prep.table_fit import Fitted
+from data_prep.table_domains import Domains
+from data_prep.table_fitted import Fitted
 from data_prep.table_job import Job
 from data_prep.table_job import chunk_rows
-from data_prep.table_survey import Domains
 from data_prep.table_transform import transform
 
 
@@ -152,12 +152,7 @@ class WriteShard(Step):
         for piece, place in shard.pieces:
             for chunk in piece.chunks(job.names, rows):
                 encoded, splits = transform(
-                    chunk,
-                    job.columns,
-                    job.cells,
-                    self._domains,
-                    job.splitter,
-                    self._fitted,
+                    chunk, job, self._domains, self._fitted
                 )
                 own = np.flatnonzero(splits == shard.split)
                 chosen = own[

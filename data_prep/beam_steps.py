@@ -12,13 +12,13 @@ import apache_beam as beam
 from data_prep import staging
 from data_prep.beam_pieces import Piece
 from data_prep.layout import PreparationError
+from data_prep.table_domains import Counts
+from data_prep.table_domains import Domains
 from data_prep.table_fit import Fitting
 from data_prep.table_job import Job
 from data_prep.table_numbers import Sample
 from data_prep.table_parquet import ParquetFile
 from data_prep.table_split import ByTime
-from data_prep.table_survey import Counts
-from data_prep.table_survey import Domains
 from data_prep.table_survey import observe
 
 ERRORS = "errors"
@@ -79,20 +79,16 @@ class Survey(Step):
     """
 
     def __init__(self, job: Job) -> None:
-        self._columns = job.columns
-        self._cells = job.cells
-        self._splitter = job.splitter
-        self._seed = job.seed
+        self._job = job
 
     def run(self, element: Piece) -> Iterator[Any]:
         """Yields the piece's index, and rows and clicks of each domain."""
-        columns, cells, splitter = self._columns, self._cells, self._splitter
+        job, splitter = self._job, self._job.splitter
         if isinstance(splitter, ByTime):
-            splitter.sample = Sample(self._seed)
+            splitter.sample = Sample(job.seed)
         counts: Counts = {}
-        names = (columns.label, columns.domain, *splitter.names)
-        for chunk in element.chunks(names):
-            observe(chunk, columns, cells, splitter, counts)
+        for chunk in element.chunks(job.survey_names):
+            observe(chunk, job, counts)
         yield (
             element.index,
             [(value, *map(int, both)) for value, both in counts.items()],
@@ -123,16 +119,13 @@ class Learn(Step):
 
     def run(self, element: Piece) -> Iterator[Any]:
         """Yields values with their counts, and the piece's summary."""
-        job = self._job
-        fitting = Fitting(
-            job.columns, job.cells, self._domains, job.splitter, job.seed
-        )
+        cells = self._job.cells
+        fitting = Fitting(self._job, self._domains)
         for chunk in element.chunks(fitting.names):
             fitting.add(chunk)
         for table, vocabulary in fitting.vocabularies.items():
             for value, count in vocabulary.counts().items():
                 yield beam.pvalue.TaggedOutput(VALUES, ((table, value), count))
-        cells = fitting.cells
         yield {
             "index": element.index,
             "sizes": fitting.sizes.tolist(),

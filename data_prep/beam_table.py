@@ -47,12 +47,12 @@ from data_prep.table_categories import mend
 from data_prep.table_columns import Categorical
 from data_prep.table_columns import History
 from data_prep.table_columns import Numeric
-from data_prep.table_fit import Fitted
+from data_prep.table_domains import Counts
+from data_prep.table_domains import Domains
 from data_prep.table_fit import Fitting
+from data_prep.table_fitted import Fitted
 from data_prep.table_job import Job
 from data_prep.table_split import ByTime
-from data_prep.table_survey import Counts
-from data_prep.table_survey import Domains
 from data_prep.table_survey import add
 from data_prep.table_survey import choose
 
@@ -163,12 +163,7 @@ class _Run:
             values = [value for value, *_ in of_piece]
             both = np.array([one for _, *one in of_piece])
             add(counts, job.columns, values, both)
-        domains = choose(
-            counts,
-            job.log,
-            job.columns,
-            drop_one_class=job.drop_one_class_domains,
-        )
+        domains = choose(counts, job)
         if isinstance(job.splitter, ByTime):
             job.splitter.sample.merge(*_arrays(found["sample"]))
             job.splitter.finish()
@@ -179,9 +174,7 @@ class _Run:
     ) -> tuple[Fitted, np.ndarray]:
         """Learns from the training rows; also returns each piece's sizes."""
         job = self._job
-        fitting = Fitting(
-            job.columns, job.cells, domains, job.splitter, job.seed
-        )
+        fitting = Fitting(job, domains)
         found = self._lines.run(
             "learn", pieces, beam_steps.Learn(job, domains), values=True
         )
@@ -212,7 +205,7 @@ class _Run:
             )
             keys, rows = _arrays(sampled["sample"])
             fitting.sample.merge(keys, rows.astype(np.float32))
-        return fitting.finish(job.max_vocabulary), sizes
+        return fitting.finish(), sizes
 
 
 def _arrays(samples: list[Any]) -> tuple[np.ndarray, np.ndarray]:

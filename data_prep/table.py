@@ -91,11 +91,14 @@ from data_prep import table_vectors
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
+from data_prep.table_domains import Domains
 from data_prep.table_files import FILL
 from data_prep.table_files import Log
 from data_prep.table_fit import fit
+from data_prep.table_fitted import Fitted
 from data_prep.table_job import Job
 from data_prep.table_job import chunk_rows
+from data_prep.table_like import Like
 from data_prep.table_survey import check_splits
 from data_prep.table_survey import counted
 from data_prep.table_survey import survey
@@ -173,12 +176,7 @@ def prepare(
         PreparationError: The folder exists, or the log can't be used.
     """
     started = time.monotonic()
-    if beam_options and runner is None:
-        raise PreparationError(
-            f"--beam_options={beam_options} are a runner's own; name one by "
-            "--runner, such as DirectRunner."
-        )
-    staging.check_output(output, overwrite)
+    _check(output, overwrite, runner, beam_options, like, new_domain)
     named = {
         "label": label,
         "domain": domain,
@@ -190,45 +188,24 @@ def prepare(
     }
     defaults = table_config.Defaults(min_count, buckets, separator, missing)
     earlier = None
-    if new_domain is not None and like is None:
-        raise PreparationError(
-            f"--new_domain={new_domain} is new to a folder that is there; name "
-            "that as --like."
-        )
     if like is None:
         columns = _columns(config, named, defaults)
     else:
-        _check_like(
-            {
-                **named,
-                **dataclasses.asdict(defaults),
-                "config": config,
-                "drop_one_class_domains": drop_one_class_domains,
-                "runner": runner,
-                "max_vocabulary": max_vocabulary
-                if new_domain is None
-                else None,
-            }
-        )
-        if pathlib.Path(like).resolve() == pathlib.Path(output).resolve():
-            raise PreparationError(
-                f"--like={like} is --output too, and would be lost; name "
-                "another folder as --output."
-            )
-        earlier = table_like.read(like)
+        said = {
+            **named,
+            **dataclasses.asdict(defaults),
+            "config": config,
+            "drop_one_class_domains": drop_one_class_domains,
+            "runner": runner,
+            "max_vocabulary": max_vocabulary if new_domain is None else None,
+        }
+        earlier = _earlier(like, output, said)
         columns = earlier.columns
-    if columns.domain in columns.names:
-        logging.warning(
-            "column %r is the domain, and a feature besides: models have the "
-            "domain as a field of its own already.",
-            columns.domain,
-        )
     shares = _numbers(fractions)
     splitter = table_split.make(split, split_column, shares, seed)
-    log = Log(input, earlier.fill if earlier else FILL)
     job = Job(
         output=pathlib.Path(output),
-        log=log,
+        log=Log(input, earlier.fill if earlier else FILL),
         columns=columns,
         cells=earlier.cells() if earlier else Categories(columns.strings),
         splitter=splitter,
@@ -249,13 +226,7 @@ def prepare(
         like=earlier,
         new_domain=new_domain,
     )
-    log.check_columns(
-        job.names,
-        {columns.label: "Rows without clicks are scored by experiments.score."}
-        if earlier
-        else None,
-    )
-    table_vectors.files(columns)
+    _check_columns(job)
     if runner is None:
         manifest = _run(job)
     else:
@@ -268,72 +239,87 @@ def prepare(
     return manifest
 
 
+def _check(
+    output: str | pathlib.Path,
+    overwrite: bool,
+    runner: str | None,
+    beam_options: str,
+    like: str | pathlib.Path | None,
+    new_domain: str | None,
+) -> None:
+    """Raises if the folder can't be written, or flags lack another."""
+    if beam_options and runner is None:
+        raise PreparationError(
+            f"--beam_options={beam_options} are a runner's own; name one by "
+            "--runner, such as DirectRunner."
+        )
+    staging.check_output(output, overwrite)
+    if new_domain is not None and like is None:
+        raise PreparationError(
+            f"--new_domain={new_domain} is new to a folder that is there; name "
+            "that as --like."
+        )
+
+
+def _check_columns(job: Job) -> None:
+    """Raises if the log or a file of vectors lacks a column."""
+    columns = job.columns
+    if columns.domain in columns.names:
+        logging.warning(
+            "column %r is the domain, and a feature besides: models have the "
+            "domain as a field of its own already.",
+            columns.domain,
+        )
+    job.log.check_columns(
+        job.names,
+        {columns.label: "Rows without clicks are scored by experiments.score."}
+        if job.like
+        else None,
+    )
+    table_vectors.files(columns)
+
+
 def _run(job: Job) -> dict[str, Any]:
     """Prepares in this process, chunk by chunk."""
-    log, columns, cells, splitter = (
-        job.log,
-        job.columns,
-        job.cells,
-        job.splitter,
-    )
     if job.like is None:
-        domains = survey(
-            log,
-            columns,
-            cells,
-            splitter,
-            drop_one_class=job.drop_one_class_domains,
-        )
-        fitted = fit(
-            log,
-            columns,
-            cells,
-            domains,
-            splitter,
-            seed=job.seed,
-            max_vocabulary=job.max_vocabulary,
-        )
-    else:
-        like = job.like
-        wanted = (*like.domains, *filter(None, [job.new_domain]))
-        counts = counted(
-            log,
-            dataclasses.replace(columns, domain_values=wanted),
-            cells,
-            splitter,
-        )
-        if job.new_domain is not None:
-            like = table_grown.grown(
-                *(like, job.new_domain, counts, log, cells, splitter),
-                job.max_vocabulary,
-            )
-        domains, known = like.choose(counts)
-        check_splits(log, domains, cells, splitter)
-        fitted = like.fitted(known)
+        domains = survey(job)
+        return _write(job, domains, fit(job, domains))
+    domains, fitted = _learned(job, job.like)
+    # What a new domain brings isn't in the earlier folder.
+    folder = job.like.folder if job.new_domain is None else job.output
+    unknown = Unknown(dataclasses.replace(job.like, folder=folder))
+    manifest = _write(job, domains, fitted, unknown)
+    unknown.say()
+    return manifest
+
+
+def _learned(job: Job, like: Like) -> tuple[Domains, Fitted]:
+    """What the earlier folder knows, with the new domain if there is one."""
+    wanted = (*like.domains, *filter(None, [job.new_domain]))
+    columns = dataclasses.replace(job.columns, domain_values=wanted)
+    counts = counted(dataclasses.replace(job, columns=columns))
+    if job.new_domain is not None:
+        like = table_grown.grown(job, like, job.new_domain, counts)
+    domains, known = like.choose(counts)
+    check_splits(job, domains)
+    return domains, like.fitted(known)
+
+
+def _write(
+    job: Job, domains: Domains, fitted: Fitted, unknown: Unknown | None = None
+) -> dict[str, Any]:
+    """Writes the folder; counts what an earlier one doesn't know."""
     rows = chunk_rows(map(len, fitted.vocabularies.values()))
     written = 0
-    unknown = None
-    if job.like is not None:
-        # What a new domain brings isn't in the earlier folder.
-        unknown = Unknown(
-            job.like
-            if job.new_domain is None
-            else dataclasses.replace(job.like, folder=job.output)
-        )
-    with job.writer(fitted, domains, log.sources()) as writer:
-        for chunk in log.chunks(job.names, "Writing", rows):
-            encoded, splits = transform(
-                chunk, columns, cells, domains, splitter, fitted
-            )
+    with job.writer(fitted, domains, job.log.sources()) as writer:
+        for chunk in job.log.chunks(job.names, "Writing", rows):
+            encoded, splits = transform(chunk, job, domains, fitted)
             if unknown is not None:
                 unknown.add(encoded)
             writer.add(encoded, splits)
             written += splits.size
         job.check_rows(fitted.rows, written)
-        manifest = writer.finish()
-    if unknown is not None:
-        unknown.say()
-    return manifest
+        return writer.finish()
 
 
 def _columns(
@@ -351,8 +337,18 @@ def _columns(
     return table_config.from_json(config, defaults)
 
 
-def _check_like(values: dict[str, Any]) -> None:
-    """Raises if a flag says what a folder to prepare like says."""
+def _earlier(
+    like: str | pathlib.Path,
+    output: str | pathlib.Path,
+    values: dict[str, Any],
+) -> Like:
+    """Reads a folder to prepare like.
+
+    Args:
+        like: The folder.
+        output: The one to write, which must be another.
+        values: By flag, those that the folder says in place of its user.
+    """
     usual = {
         **dataclasses.asdict(table_config.Defaults()),
         "max_vocabulary": MAX_VOCABULARY,
@@ -365,6 +361,12 @@ def _check_like(values: dict[str, Any]) -> None:
         if value and value != usual.get(flag):
             why = reasons.get(flag, "takes what columns are from that folder")
             raise PreparationError(f"--like {why}: leave out --{flag}.")
+    if pathlib.Path(like).resolve() == pathlib.Path(output).resolve():
+        raise PreparationError(
+            f"--like={like} is --output too, and would be lost; name "
+            "another folder as --output."
+        )
+    return table_like.read(like)
 
 
 def _numbers(fractions: Sequence[float | str]) -> list[float]:

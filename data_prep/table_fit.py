@@ -3,11 +3,9 @@
 The rows of domains that aren't kept are none.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from absl import logging
 
 from data_prep import features
@@ -15,65 +13,40 @@ from data_prep import table_cells
 from data_prep import table_doubts
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
-from data_prep.table_categories import Categories
 from data_prep.table_categories import Coded
 from data_prep.table_columns import Categorical
-from data_prep.table_columns import Columns
 from data_prep.table_columns import History
 from data_prep.table_columns import Numeric
+from data_prep.table_domains import Domains
 from data_prep.table_files import Chunk
-from data_prep.table_files import Log
+from data_prep.table_fitted import Fitted
+from data_prep.table_job import Job
 from data_prep.table_numbers import Moments
 from data_prep.table_numbers import Sample
-from data_prep.table_split import Splitter
 from data_prep.table_split import check_sizes
-from data_prep.table_survey import Domains
 from data_prep.table_vocabulary import Vocabulary
 
 # What float32 can't tell from 0 is no standard deviation.
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """What is learned of the training rows.
-
-    Args:
-        features: The features as the schema has them.
-        vocabularies: By table, the values in the order of their ids.
-        means: By numeric column, what stands for a missing number.
-        rows: How many rows of the kept domains there are.
-    """
-
-    features: list[dict[str, Any]]
-    vocabularies: dict[str, pa.Array]
-    means: dict[str, float]
-    rows: int
-
-
-def fit(
-    log: Log,
-    columns: Columns,
-    cells: Categories,
-    domains: Domains,
-    splitter: Splitter,
-    *,
-    seed: int,
-    max_vocabulary: int,
-) -> Fitted:
+def fit(job: Job, domains: Domains) -> Fitted:
     """Reads all rows, and learns from those for training."""
-    fitting = Fitting(columns, cells, domains, splitter, seed)
-    for chunk in log.chunks(fitting.names, "Learning vocabularies"):
+    fitting = Fitting(job, domains)
+    for chunk in job.log.chunks(fitting.names, "Learning vocabularies"):
         fitting.add(chunk)
-    return fitting.finish(max_vocabulary)
+    return fitting.finish()
 
 
 class Fitting:
     """What is known of the training rows so far.
 
+    Args:
+        job: What to prepare.
+        domains: The domains that are kept.
+
     Attributes:
         names: The columns that it reads.
-        cells: Reads the columns of categories.
         sizes: The rows of kept domains, by split.
         trained: The training rows, by domain.
         vocabularies: By table, the counts of its values.
@@ -82,21 +55,13 @@ class Fitting:
         sample: Some rows of those columns.
     """
 
-    def __init__(
-        self,
-        columns: Columns,
-        cells: Categories,
-        domains: Domains,
-        splitter: Splitter,
-        seed: int,
-    ) -> None:
-        self.names = (columns.domain, *splitter.names, *columns.names)
-        self.cells = cells
+    def __init__(self, job: Job, domains: Domains) -> None:
+        columns = job.columns
+        self.names = (columns.domain, *job.splitter.names, *columns.names)
         self.sizes = np.zeros(len(SPLITS), np.int64)
         self.trained = np.zeros(len(domains.values), np.int64)
+        self._job = job
         self._domains = domains
-        self._splitter = splitter
-        self._columns = columns
         self.vocabularies = {
             table: Vocabulary(table, count)
             for table, count in columns.min_counts.items()
@@ -108,24 +73,25 @@ class Fitting:
         self.bucketed = [
             column.name for column in self._numeric if column.buckets
         ]
-        self.sample = Sample(seed)
+        self.sample = Sample(job.seed)
 
     def add(self, chunk: Chunk) -> None:
         """Learns from a chunk's training rows; checks all."""
-        domain = self._domains.of(chunk, self.cells)
-        split = self._splitter.split(chunk)
+        domain = self._domains.of(chunk, self._job.cells)
+        split = self._job.splitter.split(chunk)
         self.sizes += np.bincount(split[domain >= 0], minlength=self.sizes.size)
         train = (domain >= 0) & (split == 0)
         self.trained += np.bincount(domain[train], minlength=self.trained.size)
         self._learn(chunk, train)
 
     def _learn(self, chunk: Chunk, train: np.ndarray) -> None:
-        for column in self._columns.features:
+        cells = self._job.cells
+        for column in self._job.columns.features:
             if isinstance(column, Categorical):
-                coded = self.cells.one(chunk, column)
+                coded = cells.one(chunk, column)
                 self._count(column, coded, train)
             elif isinstance(column, History):
-                coded, lengths = self.cells.several(chunk, column)
+                coded, lengths = cells.several(chunk, column)
                 self._count(column, coded, np.repeat(train, lengths))
         values = {
             column.name: table_cells.numbers(chunk, column)[train]
@@ -143,25 +109,26 @@ class Fitting:
     ) -> None:
         self.vocabularies[column.table].add(column.name, *coded.counts(kept))
 
-    def finish(self, max_vocabulary: int) -> Fitted:
+    def finish(self) -> Fitted:
         """Makes vocabularies, buckets and means of what was added."""
-        check_sizes(self.sizes, self._splitter.hint)
+        columns = self._job.columns
+        check_sizes(self.sizes, self._job.splitter.hint)
         for index in np.flatnonzero(self.trained == 0):
             logging.warning(
                 "domain %r has no training rows.", self._domains.names[index]
             )
         vocabularies = {
-            table: vocabulary.finish(max_vocabulary)
+            table: vocabulary.finish(self._job.max_vocabulary)
             for table, vocabulary in self.vocabularies.items()
         }
-        table_doubts.say_floats(self._columns, vocabularies)
-        table_doubts.say_lists(self._columns, vocabularies)
+        table_doubts.say_floats(columns, vocabularies)
+        table_doubts.say_lists(columns, vocabularies)
         lists = {
             table: values.to_pylist() for table, values in vocabularies.items()
         }
         sample = self.sample.finish() if self.bucketed else None
         described, means = [], {}
-        for column in self._columns.features:
+        for column in columns.features:
             if isinstance(column, Numeric):
                 means[column.name], stddev = self._finish_moments(column.name)
                 self._say_filled(column.name, means[column.name])

@@ -2,35 +2,22 @@
 
 import dataclasses
 
-import numpy as np
 import pyarrow as pa
 from absl import logging
 
 from data_prep import table_doubts
 from data_prep.layout import PreparationError
-from data_prep.table_categories import Categories
-from data_prep.table_columns import Categorical
-from data_prep.table_columns import Columns
-from data_prep.table_columns import History
 from data_prep.table_columns import Numeric
-from data_prep.table_files import Log
+from data_prep.table_domains import Counts
+from data_prep.table_domains import Domains
+from data_prep.table_fit import Fitting
+from data_prep.table_job import Job
 from data_prep.table_like import SHOWN
 from data_prep.table_like import Like
-from data_prep.table_split import Splitter
-from data_prep.table_survey import Counts
-from data_prep.table_survey import Domains
 from data_prep.table_vocabulary import Vocabulary
 
 
-def grown(
-    like: Like,
-    name: str,
-    counts: Counts,
-    log: Log,
-    cells: Categories,
-    splitter: Splitter,
-    max_vocabulary: int,
-) -> Like:
+def grown(job: Job, like: Like, name: str, counts: Counts) -> Like:
     """The folder as if it had one domain more, the last.
 
     All that it has stays where it is, so that a model's ids mean what they
@@ -39,13 +26,10 @@ def grown(
     there are none for them.
 
     Args:
+        job: What to prepare.
         like: The folder.
         name: The new domain.
         counts: Rows and clicks of each domain of the log, by its name.
-        log: The log.
-        cells: Reads its columns of categories.
-        splitter: Deals its rows out to the splits.
-        max_vocabulary: The most values of a column.
 
     Raises:
         PreparationError: The folder has the domain, or the log doesn't.
@@ -62,15 +46,13 @@ def grown(
             f"{', '.join(others[:SHOWN]) or 'no domains'}."
         )
     table_doubts.say_alike(like.columns.domain, [*like.domains, name])
-    counted = _counted(
-        like.columns,
-        Domains(like.columns.domain, pa.array([name], pa.string())),
-        *(log, cells, splitter),
-    )
+    only = Domains(like.columns.domain, pa.array([name], pa.string()))
     values = {
         # A domain that opened yesterday may have no history yet.
-        table: vocabulary.finish(max_vocabulary, may_be_empty=True).to_pylist()
-        for table, vocabulary in counted.items()
+        table: vocabulary.finish(
+            job.max_vocabulary, may_be_empty=True
+        ).to_pylist()
+        for table, vocabulary in _counted(job, only).items()
         if table not in like.vectors
     }
     features = []
@@ -90,34 +72,16 @@ def grown(
     )
 
 
-def _counted(
-    columns: Columns,
-    domain: Domains,
-    log: Log,
-    cells: Categories,
-    splitter: Splitter,
-) -> dict[str, Vocabulary]:
+def _counted(job: Job, domain: Domains) -> dict[str, Vocabulary]:
     """By table, the values of a domain's training rows."""
-    found = {
-        table: Vocabulary(table, count)
-        for table, count in columns.min_counts.items()
-    }
-    lists: list[Categorical | History] = [
-        column for column in columns.features if not isinstance(column, Numeric)
-    ]
-    names = (
-        columns.domain,
-        *splitter.names,
-        *(column.name for column in lists),
+    categories = tuple(
+        column
+        for column in job.columns.features
+        if not isinstance(column, Numeric)
     )
-    for chunk in log.chunks(names, "Learning the new domain's values"):
-        train = domain.of(chunk, cells) >= 0
-        train &= splitter.split(chunk) == 0
-        for column in lists:
-            if isinstance(column, Categorical):
-                coded, kept = cells.one(chunk, column), train
-            else:
-                coded, lengths = cells.several(chunk, column)
-                kept = np.repeat(train, lengths)
-            found[column.table].add(column.name, *coded.counts(kept))
-    return found
+    columns = dataclasses.replace(job.columns, features=categories)
+    fitting = Fitting(dataclasses.replace(job, columns=columns), domain)
+    title = "Learning the new domain's values"
+    for chunk in job.log.chunks(fitting.names, title):
+        fitting.add(chunk)
+    return fitting.vocabularies

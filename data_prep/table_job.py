@@ -12,11 +12,11 @@ from data_prep.layout import Description
 from data_prep.layout import PreparationError
 from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
+from data_prep.table_domains import Domains
 from data_prep.table_files import Log
-from data_prep.table_fit import Fitted
+from data_prep.table_fitted import Fitted
 from data_prep.table_like import Like
 from data_prep.table_split import Splitter
-from data_prep.table_survey import Domains
 from data_prep.writer import Writer
 
 LARGEST_CHUNK = 1 << 22
@@ -61,15 +61,15 @@ class Job:
     new_domain: str | None = None
 
     @property
+    def survey_names(self) -> tuple[str, ...]:
+        """The columns of labels, domains and splits."""
+        columns = self.columns
+        return (columns.label, columns.domain, *self.splitter.names)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All columns that are read."""
-        columns = self.columns
-        return (
-            columns.label,
-            columns.domain,
-            *self.splitter.names,
-            *columns.names,
-        )
+        return (*self.survey_names, *self.columns.names)
 
     def writer(
         self, fitted: Fitted, domains: Domains, sources: Mapping[str, Any]

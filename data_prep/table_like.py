@@ -26,10 +26,10 @@ from data_prep.table_categories import Categories
 from data_prep.table_categories import Known
 from data_prep.table_columns import Columns
 from data_prep.table_columns import Numeric
-from data_prep.table_fit import Fitted
-from data_prep.table_survey import OTHERS
-from data_prep.table_survey import Counts
-from data_prep.table_survey import Domains
+from data_prep.table_domains import OTHERS
+from data_prep.table_domains import Counts
+from data_prep.table_domains import Domains
+from data_prep.table_fitted import Fitted
 
 SHOWN = 5
 """The most unknown domains that are named."""

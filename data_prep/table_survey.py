@@ -1,8 +1,6 @@
 """A first walk through a log, for its domains and times alone."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,71 +12,34 @@ from data_prep import table_doubts
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.layout import short
-from data_prep.table_categories import Categories
 from data_prep.table_columns import Columns
+from data_prep.table_domains import OTHERS
+from data_prep.table_domains import Counts
+from data_prep.table_domains import Domains
 from data_prep.table_files import Chunk
 from data_prep.table_files import Log
-from data_prep.table_split import Splitter
+from data_prep.table_job import Job
 from data_prep.table_split import check_sizes
 
 MAX_DOMAINS = 100_000
 """The most domains, so that memory is bounded if the column is of views."""
 
-OTHERS = ""
-"""All domains beyond these; none has that name, as no cell may be empty."""
 
-Counts: TypeAlias = dict[int | str, np.ndarray]
-"""Rows and clicks of each domain, by its raw value; see `add`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Domains:
-    """The domains that are kept.
-
-    Args:
-        name: Name of their column.
-        values: Their raw values, in order.
-    """
-
-    name: str
-    values: pa.Array
-
-    @property
-    def names(self) -> list[str]:
-        """Their names."""
-        return [*map(str, self.values.to_pylist())]
-
-    def of(self, chunk: Chunk, cells: Categories) -> np.ndarray:
-        """Returns the index of each row's domain; -1 if it isn't kept."""
-        return cells.domain(chunk, self.name).find(self.values)
-
-
-def survey(
-    log: Log,
-    columns: Columns,
-    cells: Categories,
-    splitter: Splitter,
-    *,
-    drop_one_class: bool,
-) -> Domains:
+def survey(job: Job) -> Domains:
     """Finds the domains.
 
     They are in the order of `domain_values`, or else sorted: integers as
     integers, text by its characters.
     """
-    counts = counted(log, columns, cells, splitter)
-    return choose(counts, log, columns, drop_one_class=drop_one_class)
+    return choose(counted(job), job)
 
 
-def counted(
-    log: Log, columns: Columns, cells: Categories, splitter: Splitter
-) -> Counts:
+def counted(job: Job) -> Counts:
     """Reads labels, domains and times of all rows, and nothing else."""
     counts: Counts = {}
-    names = (columns.label, columns.domain, *splitter.names)
-    for chunk in log.chunks(names, "Looking for domains"):
-        observe(chunk, columns, cells, splitter, counts)
-    check_rows(counts, log)
+    for chunk in job.log.chunks(job.survey_names, "Looking for domains"):
+        observe(chunk, job, counts)
+    check_rows(counts, job.log)
     return counts
 
 
@@ -92,23 +53,17 @@ def check_rows(counts: Counts, log: Log) -> None:
         )
 
 
-def observe(
-    chunk: Chunk,
-    columns: Columns,
-    cells: Categories,
-    splitter: Splitter,
-    counts: Counts,
-) -> None:
+def observe(chunk: Chunk, job: Job, counts: Counts) -> None:
     """Adds up a chunk's rows and clicks by domain, and sees its times."""
-    label = table_cells.labels(chunk, columns.label)
-    splitter.observe(chunk)
-    coded = cells.domain(chunk, columns.domain)
+    label = table_cells.labels(chunk, job.columns.label)
+    job.splitter.observe(chunk)
+    coded = job.cells.domain(chunk, job.columns.domain)
     size = len(coded.values)
     rows = np.bincount(coded.indices, minlength=size)
     clicks = np.bincount(coded.indices[label == 1], minlength=size)
     there = np.flatnonzero(rows)
     values = coded.values.take(pa.array(there)).to_pylist()
-    add(counts, columns, values, np.stack([rows, clicks], axis=1)[there])
+    add(counts, job.columns, values, np.stack([rows, clicks], axis=1)[there])
 
 
 def add(
@@ -146,11 +101,10 @@ def add(
         counts[value] = counts.get(value, 0) + one
 
 
-def choose(
-    counts: Counts, log: Log, columns: Columns, *, drop_one_class: bool
-) -> Domains:
+def choose(counts: Counts, job: Job) -> Domains:
     """Says which domains are kept, by the counts of the whole log."""
-    check_rows(counts, log)
+    columns = job.columns
+    check_rows(counts, job.log)
     if columns.domain_values is None:
         values = sorted(counts)
     else:
@@ -164,7 +118,10 @@ def choose(
         values = [by_name[name] for name in columns.domain_values]
     rows, clicks = np.array([counts[value] for value in values]).T
     stay = domains.kept(
-        [*map(str, values)], rows, clicks, drop_one_class=drop_one_class
+        [*map(str, values)],
+        rows,
+        clicks,
+        drop_one_class=job.drop_one_class_domains,
     )
     kept = [value for value, one in zip(values, stay, strict=True) if one]
     if columns.domain_values is None:
@@ -172,18 +129,17 @@ def choose(
     return Domains(columns.domain, features.array(kept))
 
 
-def check_splits(
-    log: Log, domains: Domains, cells: Categories, splitter: Splitter
-) -> None:
+def check_splits(job: Job, domains: Domains) -> None:
     """Raises unless each split has a row of these domains.
 
     Reads domains and splits alone, and no further than it has to.
     """
     sizes = np.zeros(len(SPLITS), np.int64)
-    names = (domains.name, *splitter.names)
-    for chunk in log.chunks(names, "Looking for splits"):
-        kept = domains.of(chunk, cells) >= 0
-        sizes += np.bincount(splitter.split(chunk)[kept], minlength=sizes.size)
+    names = (domains.name, *job.splitter.names)
+    for chunk in job.log.chunks(names, "Looking for splits"):
+        kept = domains.of(chunk, job.cells) >= 0
+        split = job.splitter.split(chunk)
+        sizes += np.bincount(split[kept], minlength=sizes.size)
         if sizes.all():
             return
-    check_sizes(sizes, splitter.hint)
+    check_sizes(sizes, job.splitter.hint)

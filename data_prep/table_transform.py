@@ -15,19 +15,14 @@ from data_prep.table_columns import Categorical
 from data_prep.table_columns import Columns
 from data_prep.table_columns import Feature
 from data_prep.table_columns import Numeric
+from data_prep.table_domains import Domains
 from data_prep.table_files import Chunk
-from data_prep.table_fit import Fitted
-from data_prep.table_split import Splitter
-from data_prep.table_survey import Domains
+from data_prep.table_fitted import Fitted
+from data_prep.table_job import Job
 
 
 def transform(
-    chunk: Chunk,
-    columns: Columns,
-    cells: Categories,
-    domains: Domains,
-    splitter: Splitter,
-    fitted: Fitted,
+    chunk: Chunk, job: Job, domains: Domains, fitted: Fitted
 ) -> tuple[dict[str, Column], np.ndarray]:
     """Encodes the rows of the kept domains.
 
@@ -37,10 +32,10 @@ def transform(
     Returns:
         The columns by name, and the split of each row.
     """
-    encoded = encode(chunk, columns, cells, fitted)
-    encoded[DOMAIN] = domains.of(chunk, cells)
-    encoded[LABEL] = table_cells.labels(chunk, columns.label)
-    split = splitter.split(chunk)
+    encoded = encode(chunk, job.columns, job.cells, fitted)
+    encoded[DOMAIN] = domains.of(chunk, job.cells)
+    encoded[LABEL] = table_cells.labels(chunk, job.columns.label)
+    split = job.splitter.split(chunk)
     kept = encoded[DOMAIN] >= 0
     return rows_of(encoded, kept), split if kept.all() else split[kept]
 

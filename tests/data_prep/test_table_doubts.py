@@ -15,7 +15,7 @@ from data_prep.table_columns import Columns
 from data_prep.table_columns import Numeric
 from data_prep.table_doubts import say_far
 from data_prep.table_doubts import say_floats
-from data_prep.table_fit import Fitted
+from data_prep.table_fitted import Fitted
 from data_prep.table_numbers import Moments
 
 
