@@ -91,14 +91,29 @@ def check_split(split: np.ndarray) -> None:
     check_sizes([(split == index).sum() for index in range(len(SPLITS))])
 
 
-def check_sizes(sizes: Sequence[int] | np.ndarray) -> None:
-    """Raises unless the sizes of train, valid and test are positive."""
+def check_sizes(
+    sizes: Sequence[int] | np.ndarray,
+    hint: str = "prepare a larger log than that of --raw or --input",
+) -> None:
+    """Raises unless the sizes of train, valid and test are positive.
+
+    Args:
+        sizes: The rows of each.
+        hint: What the user may do, or why there are none.
+
+    Raises:
+        PreparationError: A split has no rows.
+    """
     for name, size in zip(SPLITS, sizes, strict=True):
         if not size:
             raise PreparationError(
-                f"no row is left for the {name} split; prepare a larger log "
-                "than that of --raw or --input."
+                f"no row is left for the {name} split: {hint}."
             )
+
+
+def add_up(fractions: Sequence[float]) -> bool:
+    """Whether there is a share for each split, and they add up to 1."""
+    return len(fractions) == len(SPLITS) and math.isclose(sum(fractions), 1)
 
 
 def split_sizes(rows: int, fractions: Sequence[float]) -> np.ndarray:
@@ -110,7 +125,7 @@ def split_sizes(rows: int, fractions: Sequence[float]) -> np.ndarray:
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
-    if len(fractions) != len(SPLITS) or not math.isclose(sum(fractions), 1):
+    if not add_up(fractions):
         raise ValueError(
             f"fractions must be {len(SPLITS)} numbers that add up to 1. "
             f"Received: {fractions}"

@@ -13,6 +13,7 @@ from data_prep import table_cells
 from data_prep import table_doubts
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
+from data_prep.splits import check_sizes
 from data_prep.table_categories import Coded
 from data_prep.table_columns import Categorical
 from data_prep.table_columns import History
@@ -23,7 +24,6 @@ from data_prep.table_fitted import Fitted
 from data_prep.table_job import Job
 from data_prep.table_numbers import Moments
 from data_prep.table_numbers import Sample
-from data_prep.table_split import check_sizes
 from data_prep.table_vocabulary import Vocabulary
 
 # What float32 can't tell from 0 is no standard deviation.

@@ -4,7 +4,6 @@ A splitter reads the columns `names`. It is shown every chunk by `observe`,
 then asked for the split of each row by `split`.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,9 +13,9 @@ import pyarrow.compute as pc
 from absl import logging
 
 from data_prep import table_cells
-from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.layout import short
+from data_prep.splits import add_up
 from data_prep.splits import hashed_split
 from data_prep.splits import split_sizes
 from data_prep.table_files import Chunk
@@ -244,20 +243,9 @@ class Given:
         return split
 
 
-def check_sizes(rows: np.ndarray, hint: str) -> None:
-    """Raises unless every split has rows."""
-    for name, count in zip(SPLITS, rows.tolist(), strict=True):
-        if not count:
-            raise PreparationError(
-                f"no row is left for the {name} split: {hint}."
-            )
-
-
 def _check(fractions: Sequence[float]) -> None:
-    good = len(fractions) == len(SPLITS) and all(
-        0 < fraction < 1 for fraction in fractions
-    )
-    if not good or not math.isclose(sum(fractions), 1):
+    positive = all(0 < fraction < 1 for fraction in fractions)
+    if not positive or not add_up(fractions):
         raise PreparationError(
             "--fractions must be three positive numbers that add up to 1, as "
             f"in 0.8,0.1,0.1; they are {','.join(map(str, fractions))}."

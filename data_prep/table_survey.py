@@ -12,6 +12,7 @@ from data_prep import table_doubts
 from data_prep.layout import SPLITS
 from data_prep.layout import PreparationError
 from data_prep.layout import short
+from data_prep.splits import check_sizes
 from data_prep.table_columns import Columns
 from data_prep.table_domains import OTHERS
 from data_prep.table_domains import Counts
@@ -19,7 +20,6 @@ from data_prep.table_domains import Domains
 from data_prep.table_files import Chunk
 from data_prep.table_files import Log
 from data_prep.table_job import Job
-from data_prep.table_split import check_sizes
 
 MAX_DOMAINS = 100_000
 """The most domains, so that memory is bounded if the column is of views."""
