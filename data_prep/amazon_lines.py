@@ -12,6 +12,7 @@ import pyarrow.json
 
 from data_prep.amazon_files import LONGEST_LINE
 from data_prep.amazon_files import ReviewFile
+from data_prep.layout import short
 
 KEYS = {"user": "reviewerID", "item": "asin", "rating": "overall"}
 """The keys of a review's JSON that count; all others are ignored."""
@@ -119,7 +120,7 @@ def _review(
         )
         if not is_right(values[key]):
             raise file.error(
-                number, f"{key} must be {rule}, and is {_show(values[key])}"
+                number, f"{key} must be {rule}, and is {short(values[key])}"
             )
     return {name: values[keys[name]] for name in names}
 
@@ -130,7 +131,7 @@ def _object(file: ReviewFile, number: int, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise file.error(number, f"{_show(text)} is no JSON object")
+        raise file.error(number, f"{short(text)} is no JSON object")
     return values
 
 
@@ -141,7 +142,7 @@ def _cells(file: ReviewFile, number: int, text: str) -> dict[str, Any]:
             number,
             f"there must be {len(file.columns)} cells, "
             f"{','.join(file.columns)}, and there are {len(cells)} in "
-            f"{_show(text)}",
+            f"{short(text)}",
         )
     values = dict(zip(file.columns, cells, strict=True))
     with contextlib.suppress(ValueError):
@@ -160,8 +161,3 @@ def _is_rating(value: Any) -> bool:
     # True is a number to Python, and NaN is in no range.
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and 0 <= value <= HIGHEST_RATING
-
-
-def _show(value: Any, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else f"{text[:length]}..."

@@ -16,6 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from data_prep.archive import File
 from data_prep.layout import PreparationError
+from data_prep.layout import cut
 
 BLOCK = 1 << 22
 """Bytes that are read at once; no line may be longer."""
@@ -124,10 +125,9 @@ def blocks(file: File, names: Sequence[str]) -> Iterator[Block]:
         line += data.count(b"\n")
 
 
-def show(value: pa.StringScalar | str, length: int = 60) -> str:
+def show(value: pa.StringScalar | str) -> str:
     """A value of a file for an error: its invisible characters escaped."""
-    text = ascii(value if isinstance(value, str) else value.as_py())
-    return text if len(text) <= length else f"{text[:length]}..."
+    return cut(ascii(value if isinstance(value, str) else value.as_py()))
 
 
 def _whole_lines(file: File) -> Iterator[bytes]:

@@ -73,5 +73,9 @@ def wrong_line(
 
 def short(value: object, length: int = 60) -> str:
     """The value's repr, cut: a message shall not repeat a whole cell."""
-    shown = repr(value)
+    return cut(repr(value), length)
+
+
+def cut(shown: str, length: int = 60) -> str:
+    """The text's first characters, with dots where that isn't all of it."""
     return shown if len(shown) <= length else f"{shown[:length]}..."

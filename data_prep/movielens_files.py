@@ -12,6 +12,7 @@ from pyarrow import csv
 from data_prep.archive import readable
 from data_prep.features import lists
 from data_prep.layout import PreparationError
+from data_prep.layout import short
 from data_prep.layout import wrong_line
 
 DOMAINS = {
@@ -231,7 +232,7 @@ def _genre_ids(file: RawFile, number: int, field: bytes) -> list[int]:
             raise file.error(
                 number,
                 f"a genre must be one of {', '.join(GENRES)}, and is "
-                f"{_show(genre.encode('latin-1'))}",
+                f"{short(genre)}",
             )
     if len(set(genres)) < len(genres):
         raise file.error(number, f"a genre is there twice in {_show(field)}")
@@ -315,6 +316,5 @@ def _integer(file: RawFile, number: int, name: str, value: bytes) -> int:
     return int(value)
 
 
-def _show(value: bytes, length: int = 60) -> str:
-    text = repr(value.decode("latin-1"))
-    return text if len(text) <= length else f"{text[:length]}..."
+def _show(value: bytes) -> str:
+    return short(value.decode("latin-1"))
