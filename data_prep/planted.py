@@ -25,7 +25,13 @@ def main_effect(rng: np.random.RandomState) -> np.ndarray:
 
 
 def effects(rng: np.random.RandomState, domains: int, rank: int) -> np.ndarray:
-    """Draws each domain's own matrix of that rank."""
+    """Draws each domain's own matrix, `STRENGTH * A_d B_d^T / sqrt(rank)`.
+
+    `A_d` and `B_d` have `rank` orthonormal columns each.
+
+    Returns:
+        All of them, of shape `(domains, LATENT_DIM, LATENT_DIM)`.
+    """
     matrices = [
         np.einsum(
             "kr,lr->kl",

@@ -8,10 +8,12 @@ best that any model can be expected to reach. The vocabularies are small: every
 id has hundreds of rows, and none can be learned by heart.
 
 A user is described by a segment and a region, an item by a category and a
-brand. Each id has a fixed latent vector; `u` is the sum of a user's two, and
-`v` of an item's two. In domain d, with `A_d B_d` of the planted rank,
+brand. Each id has a fixed latent vector; `u` is the sum of a user's two over
+sqrt(2), and `v` that of an item's two. In domain d, with `A_d` and `B_d` of
+`--rank` orthonormal columns each,
 
-    logit = bias_d + u^T S v + m(u, v) + STRENGTH * u^T (A_d B_d) v
+    logit = bias_d + u^T S v + m(u, v) + u^T E_d v
+    E_d = STRENGTH * A_d B_d^T / sqrt(rank)
 
 where `S` and the nonlinear main effect `m` are shared by all domains. The
 biases are set to give CTRs from 4% in the largest domain to 30% in the
@@ -88,7 +90,7 @@ class World:
         latents: By feature, a vector of `LATENT_DIM` numbers for each id.
         shared: `S`, of shape `(LATENT_DIM, LATENT_DIM)`.
         main: Weights of the main effect, `(2, LATENT_DIM)`: users', items'.
-        effects: `STRENGTH * A_d B_d` for each domain,
+        effects: `E_d = STRENGTH * A_d B_d^T / sqrt(rank)` for each domain,
             `(domains, LATENT_DIM, LATENT_DIM)`.
     """
 

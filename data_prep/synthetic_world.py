@@ -42,8 +42,8 @@ class World:
             `float32` of shape `(users, LATENT_DIM + 1)`.
         items: The same of items.
         shared: `S`, of shape `(LATENT_DIM, LATENT_DIM)`.
-        effects: `A_d B_d` for each domain at the start of the log,
-            `(domains, LATENT_DIM, LATENT_DIM)`.
+        effects: `E_d = STRENGTH * A_d B_d^T / sqrt(rank)` for each domain at
+            the start of the log, `(domains, LATENT_DIM, LATENT_DIM)`.
         biases: By domain.
         drift: How many turns effects and traffic make over the log.
     """
@@ -69,7 +69,7 @@ class World:
         return shares / shares.sum()
 
     def matrices(self, time: float) -> np.ndarray:
-        """Each domain's `S + R(time) A_d B_d`, of its planted rank.
+        """Each domain's `S + R(time) E_d`, with `E_d` of its planted rank.
 
         `R` turns users' latent space, plane by plane, by the drift's angle.
         """
