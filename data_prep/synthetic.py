@@ -183,7 +183,7 @@ def prepare(
     world = plant(rng, domains, rank)
     columns = _draw(rng, world, sizes(rows, domains), planted.ctrs(domains))
     label, domain = columns[LABEL], columns[DOMAIN]
-    folder.write(
+    manifest = folder.write(
         output,
         folder.Prepared(
             dataset="synthetic",
@@ -204,6 +204,7 @@ def prepare(
         ),
         overwrite,
     )
+    binary.log_counts(manifest)
     logging.info(
         "Wrote %s, %s rows with a CTR of %.1f%%, in %.1f s",
         output,

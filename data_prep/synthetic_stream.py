@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from data_prep import binary
 from data_prep import features
 from data_prep import progress
 from data_prep import splits
@@ -87,7 +88,8 @@ def prepare(
             tested = split == TEST
             best.add(drawn.domain[tested], drawn.logit[tested])
             advance(count)
-        writer.finish(_extras(best, content.domains))
+        manifest = writer.finish(_extras(best, content.domains))
+    binary.log_counts(manifest)
     logging.info(
         "Wrote %s, %s rows, in %.1f s",
         output,

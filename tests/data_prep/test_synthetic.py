@@ -1,5 +1,6 @@
 import functools
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -147,8 +148,10 @@ def test_two_domains_differ_by_twice_the_planted_rank(rank, tmp_path):
         assert np.linalg.matrix_rank(difference, tol=1e-3) == 2 * rank
 
 
-def test_one_domain(tmp_path):
-    synthetic.prepare(tmp_path / "out", rows=500, domains=1)
+def test_one_domain(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        synthetic.prepare(tmp_path / "out", rows=500, domains=1)
+    assert "train: 300 rows (books 300)" in caplog.messages
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [list(counts) for counts in manifest["counts"].values()] == [
         ["books"]

@@ -156,7 +156,10 @@ def test_the_smallest_world(tmp_path, caplog):
         synthetic.prepare(
             tmp_path / "out", rows=100, domains=1, users=1, items=1
         )
-    assert manifest(tmp_path / "out")["extras"]["best_auc_error"] < 0.01
+    stated = manifest(tmp_path / "out")
+    assert stated["extras"]["best_auc_error"] < 0.01
+    rows = stated["counts"]["train"]["domain_0000"]["rows"]
+    assert f"train: {rows} rows (domain_0000 {rows})" in caplog.messages
 
 
 # The rows.
