@@ -16,6 +16,7 @@ import tempfile
 from absl import flags
 
 from experiments import binary
+from experiments.benchmarks import suite
 
 
 def define_flags() -> None:
@@ -71,7 +72,7 @@ def main() -> None:
             print(rows[-1])
     harness.write_result(
         "epoch",
-        "python -m experiments.benchmarks.epoch --data=data/ml1m-gender",
+        suite.command("epoch", suite.arguments(("data", "epochs"))),
         {"data": log.fingerprint, "train_rows": len(log.train), "rows": rows},
     )
 

@@ -8,7 +8,7 @@ The costs in `mlora_tf/layers/domain_ops.py` are read off it: `merged` stands
 against the sum of `shared`, the product with `W`, and the fastest of the
 others, and `padded` against `merged`: the same by one batched product, of rows
 padded to those of the largest domain. It never pays. Rows are sorted by domain,
-as `mlora_tf.batches` has them. It takes about two minutes.
+as `mlora_tf.batches` has them. It takes one or two minutes.
 """
 
 from collections.abc import Callable
@@ -155,5 +155,5 @@ if __name__ == "__main__":
     # No bar: what moves takes time of what is measured.
     binary.run(
         main,
-        "Measures forms of the low-rank product: about one or two minutes ...",
+        "Measures forms of the low-rank product: one or two minutes ...",
     )

@@ -32,8 +32,7 @@ import numpy as np
 from absl import flags
 
 from experiments import binary
-
-COMMAND = "python -m experiments.benchmarks.serving"
+from experiments.benchmarks import suite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +80,7 @@ def main() -> None:
     values = flags.FLAGS.flag_values_dict()
     harness.quiet_tracing()
     runs.start_tensorflow(threads=values["threads"])
-    given = [
-        f"--{name}={values[name]}"
-        for name in ("calls", "threads")
-        if flags.FLAGS[name].present
-    ]
-    command = " ".join([COMMAND, *given])
+    command = suite.command("serving", suite.arguments(("calls", "threads")))
     folder = pathlib.Path(values["output"] or harness.RESULTS)
     content = measure(Settings(calls=values["calls"]))
     harness.write_result("serving", command, content, folder)

@@ -6,7 +6,7 @@ Times steps of the shared and the mlora MLP at batch 1024 on random ids under
 TensorFlow's default strategy, the same compiled by XLA (the shared one alone:
 on a CPU the parts of a batch have no static shape), a MirroredStrategy of one
 device and one of two logical CPU devices, and writes
-`experiments/results/strategies.json`. It takes about two minutes.
+`experiments/results/strategies.json`. It takes about three minutes.
 """
 
 import dataclasses

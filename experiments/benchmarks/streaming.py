@@ -6,7 +6,7 @@ Prepares a synthetic log of 50 million rows with three categorical features
 in shards, reads one shuffled epoch of its training rows in batches, each in
 a process of its own, and writes rows per second and peak memory to
 `experiments/results/streaming.json`. What was written is read from the
-system's cache. It takes about a minute on two cores and 0.7 GiB of disk;
+system's cache. It takes one or two minutes on two cores and 0.7 GiB of disk;
 expect over two million rows per second of reading in less than 1 GiB. Memory
 is all of a process's, TensorFlow included.
 """
@@ -130,6 +130,4 @@ def measured(module: str, *arguments: str) -> tuple[dict[str, Any], str]:
 if __name__ == "__main__":
     define_flags()
     # No bar: what moves takes time of what is measured.
-    binary.run(
-        main, "Prepares and reads 50M rows: about one or two minutes ..."
-    )
+    binary.run(main, "Prepares and reads 50M rows: one or two minutes ...")

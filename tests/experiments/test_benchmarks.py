@@ -1,12 +1,17 @@
 import json
+import types
 
 import numpy as np
 
 from experiments.benchmarks import attention
+from experiments.benchmarks import epoch
 from experiments.benchmarks import harness
 from experiments.benchmarks import routing
 from experiments.benchmarks import tuner
+from mlora_tf import data
+from mlora_tf import training
 from mlora_tf.layers import domain_ops
+from tests import own_flags
 
 FORMS = (
     "masked",
@@ -39,6 +44,22 @@ def test_a_result_says_where_it_comes_from(tmp_path, monkeypatch):
     assert result["command"] == "python -m it"
     assert result["rows"] == [1]
     assert {"commit", "tensorflow", "threads"} <= set(result["provenance"])
+
+
+def test_an_epochs_result_has_the_flags_that_were_given(tmp_path, monkeypatch):
+    log = types.SimpleNamespace(fingerprint="f", train=[1] * 8, valid=[1] * 4)
+    logs = {"train_seconds": 2.0, "val_seconds": 1.0}
+    phase = types.SimpleNamespace(history=[logs] * 3)
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(data, "load", lambda folder: log)
+    monkeypatch.setattr(training, "train", lambda *_, **__: [phase])
+    for given in (("--data=a",), ("--data=b", "--epochs=3")):
+        with own_flags.given(epoch.define_flags, *given):
+            epoch.main()
+        result = json.loads((tmp_path / "epoch.json").read_text())
+        command = ["python -m experiments.benchmarks.epoch", *given]
+        assert result["command"] == " ".join(command)
+        assert {row["epoch_seconds"] for row in result["rows"]} == {3}
 
 
 def test_routing_times_every_form(monkeypatch):
@@ -76,8 +97,8 @@ def test_an_epoch_is_timed_with_the_tuner_and_without(tmp_path, monkeypatch):
 
 def test_an_epochs_seconds_have_what_lies_between_epochs():
     starts = tuner.EpochStarts()
-    for epoch in range(3):
-        starts.on_epoch_begin(epoch)
+    for number in range(3):
+        starts.on_epoch_begin(number)
     starts.on_train_end()
     assert len(starts.times) == 4
     assert starts.times == sorted(starts.times)

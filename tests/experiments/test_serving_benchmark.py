@@ -163,7 +163,8 @@ def test_the_result_and_the_table_are_written(content, tmp_path, monkeypatch):
         serving.main()
     result = json.loads((tmp_path / "serving.json").read_text())
     assert result["rows"] == content["rows"]
-    assert result["command"] == f"{serving.COMMAND} --calls=7"
+    command = "python -m experiments.benchmarks.serving --calls=7"
+    assert result["command"] == command
     assert "commit" in result["provenance"]
     text = (tmp_path / "serving.md").read_text()
     assert text.count("\n| 2 |") == 2 * 7 + 1
