@@ -28,6 +28,7 @@ from absl import flags
 
 from experiments import binary
 from experiments import finished_run
+from experiments.errors import RunError
 from experiments.import_flag import define_import_flag
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def main() -> None:
 
     output = pathlib.Path(values["output"])
     if output.resolve() == run.resolve():
-        raise runs.RunError(
+        raise RunError(
             f"--output={output} is --run, which stays as it is: name another "
             "folder."
         )
@@ -138,7 +139,6 @@ def recipe_of(run: pathlib.Path, changed: dict[str, Any]) -> "Recipe":
     Raises:
         RunError: The run's `config.json` has none.
     """
-    from experiments.runs import RunError
     from mlora_tf.recipes import DEFAULTS
     from mlora_tf.recipes import Recipe
     from mlora_tf.recipes import RecipeError
@@ -182,8 +182,6 @@ def new_domain(
     Raises:
         RunError: It isn't one, or ids don't mean what they do for the run.
     """
-    from experiments.runs import RunError
-
     new = schema.domains[before.num_domains :]
     if len(new) != 1 or schema.domains[:-1] != before.domains:
         there = ", ".join(map(repr, new)) or "none"

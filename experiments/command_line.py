@@ -14,6 +14,7 @@ from absl import logging
 from data_prep import flag_errors
 from data_prep import plain_log
 from experiments import flag_synonyms
+from experiments.errors import RunError
 
 # At 2 and 3 `mlora_tf` starts TensorFlow without its notes about missing GPUs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -64,7 +65,6 @@ def errors_in_one_line() -> Iterator[None]:
     The exit status is 1, or that of a process that the signal has ended.
     """
     from data_prep.layout import PreparationError
-    from experiments.runs import RunError
     from mlora_tf.callbacks import TrainingError
     from mlora_tf.cluster import ClusterError
     from mlora_tf.data import DataError

@@ -21,6 +21,7 @@ from absl import flags
 
 from data_prep import progress
 from experiments import binary
+from experiments.errors import RunError
 from experiments.recipe_flags import define_recipe_flags
 from experiments.recipe_flags import recipe_from_flags
 
@@ -115,7 +116,6 @@ def make_schema(
         RunError: The arguments don't go together, or are too small.
         SchemaError: The folder's schema is damaged.
     """
-    from experiments.runs import RunError
     from mlora_tf.schema import Schema
     from mlora_tf.schema import SparseFeature
 
@@ -205,7 +205,6 @@ def _build(
     log: "ClickLog", recipe: "Recipe", tower: str | None = None
 ) -> "keras.Model":
     """A recipe's model with a tower; what doesn't fit is the user's mistake."""
-    from experiments.runs import RunError
     from mlora_tf import training
 
     try:
@@ -255,7 +254,6 @@ def _table(texts: list[str], numbers: list[str]) -> "Table":
 
 
 def _check_least(name: str, value: int | None, least: int, why: str) -> None:
-    from experiments.runs import RunError
 
     if value is None or value < least:
         raise RunError(

@@ -25,6 +25,7 @@ from absl import flags
 from experiments import command_line
 from experiments import finished_run
 from experiments import output_file
+from experiments.errors import RunError
 from experiments.import_flag import define_import_flag
 
 SPLITS = ("train", "valid", "test")
@@ -49,7 +50,6 @@ def define_flags() -> None:
 def main() -> None:
     """Evaluates what the flags say."""
     from data_prep import progress
-    from experiments.runs import RunError
     from experiments.runs import intervals
     from experiments.runs import user_feature
     from experiments.summary import summary

@@ -18,6 +18,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments import finished_run
+from experiments.errors import RunError
 from experiments.import_flag import define_import_flag
 
 ALL, NONE = "all", "none"
@@ -48,7 +49,6 @@ def define_flags() -> None:
 def main() -> None:
     """Exports what the flags say."""
     from data_prep import progress
-    from experiments.runs import RunError
     from mlora_tf import serving
     from mlora_tf.schema import Schema
 
@@ -79,8 +79,6 @@ def check_output(output: pathlib.Path, run: pathlib.Path) -> None:
     Raises:
         RunError: It is a run's, say, or somebody's.
     """
-    from experiments.runs import RunError
-
     if not output.is_dir():
         return
     others = [

@@ -9,6 +9,7 @@ from typing import Any
 from absl import logging
 
 from data_prep.layout import MANIFEST
+from experiments.errors import RunError
 
 VECTORS = re.compile(r"vectors\.(?!(csv|tsv|parquet)$)\w+(:.*)?", re.DOTALL)
 """A source of pretrained vectors, which has no rows; no log, as vectors.csv is.
@@ -26,8 +27,6 @@ def check(run: pathlib.Path, imports: Sequence[str]) -> None:
     Raises:
         RunError: It isn't, or they aren't.
     """
-    from experiments.runs import RunError
-
     if not run.is_dir():
         raise RunError(
             f"--run={run} is no folder: name one that experiments.train wrote."
@@ -48,8 +47,6 @@ def check_imports(run: pathlib.Path, imports: Sequence[str]) -> None:
     Raises:
         RunError: They aren't. None is imported because a file names it.
     """
-    from experiments.runs import RunError
-
     needed = config(run).get("imports")
     # Without a list the model itself will say what it lacks.
     needed = map(str, needed) if isinstance(needed, list) else ()
@@ -76,8 +73,6 @@ def check_schema(
     Raises:
         RunError: They don't; it says where they differ first.
     """
-    from experiments.runs import RunError
-
     if found == needed:
         return
     names = [feature.name for feature in needed.features]
@@ -152,8 +147,6 @@ def check_unseen(run: pathlib.Path, data: str, *, named: bool) -> None:
     Raises:
         RunError: Files that it was prepared from are the run's.
     """
-    from experiments.runs import RunError
-
     known, files = learned(run), sources(data)
     if known is None:
         logging.warning(

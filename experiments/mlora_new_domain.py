@@ -29,6 +29,7 @@ from rich.console import Console
 from data_prep import progress
 from experiments import binary
 from experiments import runs
+from experiments.errors import RunError
 from experiments.provenance import provenance
 from experiments.study import lines
 from experiments.study import new_domain
@@ -70,7 +71,7 @@ def main() -> None:
     domains = values.domains or list(data.domains)
     unknown = [one for one in domains if one not in data.domains]
     if unknown:
-        raise runs.RunError(
+        raise RunError(
             f"--domains must be among {', '.join(data.domains)}. "
             f"Received: {', '.join(unknown)}"
         )

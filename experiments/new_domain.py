@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments import finished_run
-from experiments.run_folder import RunError
+from experiments.errors import RunError
 from mlora_tf.data import ClickLog
 from mlora_tf.data import Split
 from mlora_tf.domains import add_domain

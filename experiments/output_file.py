@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from experiments.errors import RunError
+
 
 def define_flag() -> None:
     """Defines the flag that lets a file be replaced."""
@@ -32,8 +34,6 @@ def check(
     Raises:
         RunError: It is a folder, has another suffix, or is there.
     """
-    from experiments.runs import RunError
-
     said = f"--{flag}={path}"
     if path.is_dir():
         raise RunError(f"{said} is a folder: name a file.")

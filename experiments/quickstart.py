@@ -32,6 +32,7 @@ from absl import flags
 from data_prep import synthetic
 from data_prep.layout import PreparationError
 from experiments import command_line
+from experiments.errors import RunError
 from experiments.provenance import provenance
 
 if TYPE_CHECKING:
@@ -401,8 +402,6 @@ def serve(log: "ClickLog", run: pathlib.Path, console: "Console") -> None:
 
 def _make_data(folder: pathlib.Path, rows: int) -> pathlib.Path:
     """Makes the data, unless that folder has them already."""
-    from experiments.runs import RunError
-
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         try:

@@ -33,6 +33,7 @@ from experiments import star_section44
 from experiments import star_table2
 from experiments import star_table3
 from experiments import towers
+from experiments.errors import RunError
 from experiments.study import coverage
 from experiments.study import page
 from experiments.study.chosen import RESULTS
@@ -77,7 +78,7 @@ def main() -> None:
     output = pathlib.Path(flags.FLAGS.output)
     log = RunLog(output / "runs.jsonl")
     if not log.rows:
-        raise runs.RunError(
+        raise RunError(
             f"{log.path} has no runs: train some, for instance with "
             "python -m experiments.mlora_table2 --data=data/ml1m-gender."
         )

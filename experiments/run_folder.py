@@ -16,6 +16,7 @@ import keras
 
 from data_prep.folder_lock import locked
 from data_prep.staging import json_text
+from experiments.errors import RunError
 from experiments.provenance import provenance
 from experiments.run_readme import readme
 from mlora_tf import durable
@@ -25,10 +26,6 @@ from mlora_tf.schema_checks import short
 from mlora_tf.transform import unfreeze
 
 LOCK = ".lock"
-
-
-class RunError(ValueError):
-    """A run that can't be made as asked: says why, and what to do."""
 
 
 def write(path: pathlib.Path, text: str) -> None:

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from data_prep import progress
 from experiments import run_folder
+from experiments.errors import RunError
 from experiments.run_callbacks import standard_callbacks
-from experiments.run_folder import RunError
 from experiments.run_folder import write
 from experiments.run_folder import write_json
 from mlora_tf import bootstrap

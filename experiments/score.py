@@ -32,6 +32,7 @@ from absl import flags
 from experiments import command_line
 from experiments import finished_run
 from experiments import output_file
+from experiments.errors import RunError
 from experiments.import_flag import define_import_flag
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def main() -> None:
     from data_prep import table_unknown
     from data_prep.table_files import Log
     from data_prep.table_unlabelled import encoded
-    from experiments.runs import RunError
     from mlora_tf.predictor import Predictor
     from mlora_tf.schema import Schema
 
@@ -134,8 +134,6 @@ def check_keep(keep: list[str]) -> None:
     Raises:
         RunError: It would have one twice.
     """
-    from experiments.runs import RunError
-
     if SCORE in keep or len(set(keep)) < len(keep) or "" in keep:
         raise RunError(
             f"--keep={','.join(keep)}: name columns of the log, each once, "
@@ -149,8 +147,6 @@ def check_input(log: Any, output: pathlib.Path) -> None:
     Raises:
         RunError: They would.
     """
-    from experiments.runs import RunError
-
     if output.resolve() in {file.path.resolve() for file in log.files}:
         raise RunError(f"--output={output} is the log: name another file.")
 
@@ -195,7 +191,6 @@ def writing(
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
 
-    from experiments.runs import RunError
     from mlora_tf import durable
 
     path.parent.mkdir(parents=True, exist_ok=True)

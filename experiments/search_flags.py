@@ -6,8 +6,8 @@ from typing import Any
 
 from absl import flags
 
+from experiments.errors import RunError
 from experiments.recipe_flags import options
-from experiments.run_folder import RunError
 from experiments.search_levers import ALL_LEVERS
 from experiments.search_levers import LEVERS
 from experiments.search_levers import Lever

@@ -23,6 +23,7 @@ from absl import flags
 
 from experiments import binary
 from experiments.benchmarks import suite
+from experiments.errors import RunError
 
 BENCHMARKS = (
     "mlora",
@@ -110,8 +111,6 @@ def run(commands: Mapping[str, Sequence[str]], runs: pathlib.Path) -> None:
     Raises:
         RunError: One failed. What it wrote to stderr says why.
     """
-    from experiments.runs import RunError
-
     began = time.monotonic()
     for done, (name, given) in enumerate(commands.items(), start=1):
         if is_finished(name, given, runs):

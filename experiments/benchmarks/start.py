@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from experiments.benchmarks import suite
+from experiments.errors import RunError
 
 GOAL = 6.0
 STARTS = 3
@@ -69,7 +70,6 @@ def first_step(data: str | pathlib.Path) -> dict[str, float]:
         RunError: It failed. What it wrote to stderr says why.
     """
     from experiments.provenance import ROOT
-    from experiments.runs import RunError
 
     finished = subprocess.run(
         [

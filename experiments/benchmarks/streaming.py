@@ -22,6 +22,7 @@ from typing import Any
 from absl import flags
 
 from experiments import binary
+from experiments.errors import RunError
 
 FLAGS = ("rows", "domains", "users", "items")
 
@@ -107,7 +108,6 @@ def measured(module: str, *arguments: str) -> tuple[dict[str, Any], str]:
         RunError: It failed. What it wrote to stderr says why.
     """
     from experiments.provenance import ROOT
-    from experiments.runs import RunError
 
     command: Sequence[str] = [sys.executable, "-m", module, *arguments]
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 
 from experiments import binary
+from experiments.errors import RunError
 
 RUNS = "runs/speed"
 PACKAGE = "experiments.benchmarks"
@@ -96,7 +97,6 @@ def _main(name: str, measure: Callable[[Settings], dict[str, Any]]) -> None:
     from experiments.benchmarks.harness import write_result
     from experiments.benchmarks.report import from_dict
     from experiments.benchmarks.report import table
-    from experiments.runs import RunError
 
     values = flags.FLAGS.flag_values_dict()
     _set_up(values["threads"])

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from experiments.runs import RunError
+from experiments.errors import RunError
 from mlora_tf.data import ClickLog
 from mlora_tf.data import Split
 from mlora_tf.features import SparseFeature

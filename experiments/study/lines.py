@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.runs import RunError
+from experiments.errors import RunError
 
 
 def append(path: pathlib.Path, content: dict[str, Any]) -> None:

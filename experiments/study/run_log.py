@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from experiments.runs import RunError
+from experiments.errors import RunError
 from experiments.study import lines
 from experiments.study import run
 from experiments.study.run import Run

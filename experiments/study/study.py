@@ -14,6 +14,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments import runs
+from experiments.errors import RunError
 from experiments.provenance import provenance
 from experiments.study import trainer
 from experiments.study.arm import Arm
@@ -96,7 +97,7 @@ class Study:
         """Trains what is missing and writes the table."""
         values = flags.FLAGS
         if not values.data:
-            raise runs.RunError("--data is empty: name prepared folders.")
+            raise RunError("--data is empty: name prepared folders.")
         console = Console(stderr=True)
         output = pathlib.Path(values.output)
         log = RunLog(output / "runs.jsonl")
@@ -271,7 +272,7 @@ def named(arms: Sequence[Arm], models: Sequence[str]) -> list[Arm]:
     )
     if not set(models) <= set(known):
         quoted = [f'"{one}"' if "," in one else one for one in known]
-        raise runs.RunError(
+        raise RunError(
             f"--models must be among {', '.join(quoted)}. "
             f"Received: {','.join(models)}"
         )

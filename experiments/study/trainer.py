@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.runs import RunError
+from experiments.errors import RunError
 from experiments.study import lines
 from experiments.study import worker
 from experiments.study.run import Run

@@ -14,7 +14,7 @@ from typing import Any
 from data_prep.folder_lock import FolderInUseError
 from data_prep.folder_lock import locked
 from experiments import binary  # noqa: F401 -- before TensorFlow
-from experiments.runs import RunError
+from experiments.errors import RunError
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
 from mlora_tf.stop_signals import Stopped

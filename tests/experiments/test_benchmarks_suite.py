@@ -30,8 +30,8 @@ from experiments.benchmarks import start
 from experiments.benchmarks import steps
 from experiments.benchmarks import streaming
 from experiments.benchmarks import suite
+from experiments.errors import RunError
 from experiments.provenance import provenance
-from experiments.runs import RunError
 from mlora_tf import presets
 
 TINY = {

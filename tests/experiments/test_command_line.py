@@ -13,7 +13,7 @@ from experiments import command_line
 from experiments import export
 from experiments import finished_run
 from experiments import recipe_flags
-from experiments.runs import RunError
+from experiments.errors import RunError
 from mlora_tf import build_model
 from mlora_tf.towers import TOWERS
 from tests import goldens

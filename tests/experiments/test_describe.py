@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments import binary
 from experiments import describe
-from experiments.runs import RunError
+from experiments.errors import RunError
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.presets import PRESETS
 from mlora_tf.presets import preset

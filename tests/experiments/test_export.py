@@ -14,6 +14,7 @@ from experiments import binary
 from experiments import export
 from experiments import runs
 from experiments import verify_export
+from experiments.errors import RunError
 from mlora_tf import serving
 from mlora_tf import stored_weights
 from tests import goldens
@@ -108,7 +109,7 @@ def test_a_run_that_cannot_be_exported_can_be_finished(monkeypatch):
     monkeypatch.setattr(serving, "export", refuse)
     log = types.SimpleNamespace(schema=goldens.SCHEMA)
     message = "^run/model.keras is trained, .*'w' must be finite.*--noexport"
-    with pytest.raises(runs.RunError, match=message):
+    with pytest.raises(RunError, match=message):
         runs._export(None, log, pathlib.Path("run"))
 
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 from data_prep.folder_lock import FolderInUseError
 from experiments import run_folder
 from experiments import runs
+from experiments.errors import RunError
 from mlora_tf import data
 from mlora_tf import durable
 from mlora_tf.recipes import Recipe
@@ -318,7 +319,7 @@ def test_a_second_run_is_told_that_the_folder_is_in_use(log, tmp_path):
 
 def test_a_folder_of_something_else_gets_no_lock(log, tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(runs.RunError, match="isn't empty and holds no run"):
+    with pytest.raises(RunError, match="isn't empty and holds no run"):
         run(log, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

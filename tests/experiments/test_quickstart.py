@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.errors import RunError
 from experiments.quickstart import AT_ONCE
 from experiments.quickstart import _make_data
-from experiments.runs import RunError
 from mlora_tf import data
 from mlora_tf.evaluation import evaluate
 

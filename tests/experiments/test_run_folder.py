@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import run_folder
-from experiments.run_folder import RunError
+from experiments.errors import RunError
 from mlora_tf.recipes import Recipe
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.benchmarks import measure
 from experiments.benchmarks import streaming
-from experiments.runs import RunError
+from experiments.errors import RunError
 from mlora_tf import data
 
 SIZES = {"rows": 20_000, "domains": 4, "users": 300, "items": 100}

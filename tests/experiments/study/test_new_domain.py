@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import mlora_new_domain
-from experiments import runs
+from experiments.errors import RunError
 from experiments.study import held_out
 from experiments.study import new_domain
 from experiments.study import recipes
@@ -117,11 +117,11 @@ def test_parts_are_told_apart(log):
 
 
 def test_an_unknown_domain_and_other_features_are_errors(log):
-    with pytest.raises(runs.RunError, match="Received: 'z'"):
+    with pytest.raises(RunError, match="Received: 'z'"):
         held_out.hold_out(log, "z")
     age = DenseFeature("age", mean=0.0, stddev=1.0)
     schema = dataclasses.replace(SCHEMA, features=(*SCHEMA.features, age))
-    with pytest.raises(runs.RunError, match=r"sparse and learned.*'age'"):
+    with pytest.raises(RunError, match=r"sparse and learned.*'age'"):
         held_out.hold_out(dataclasses.replace(log, schema=schema), "b")
 
 
@@ -132,7 +132,7 @@ def test_a_domain_without_both_classes_is_told_before_training(log, what):
     bad = dataclasses.replace(rows, label=label)
     name = {"valid": "validation", "test": "test"}[what]
     said = f"'b' can't be held out: of its 2 {name} rows 2 are clicks"
-    with pytest.raises(runs.RunError, match=said):
+    with pytest.raises(RunError, match=said):
         held_out.hold_out(dataclasses.replace(log, **{what: bad}), "b")
 
 
@@ -143,7 +143,7 @@ def test_unknown_domains_are_told_before_training(tmp_path):
         own_flags.given(
             mlora_new_domain.define_flags, *given, f"--output={tmp_path}"
         ),
-        pytest.raises(runs.RunError, match=r"among .*toys.*Received: typo$"),
+        pytest.raises(RunError, match=r"among .*toys.*Received: typo$"),
     ):
         mlora_new_domain.main()
 

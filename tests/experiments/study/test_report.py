@@ -11,8 +11,8 @@ import pytest
 
 from experiments import mlora_table2
 from experiments import report
-from experiments import runs
 from experiments import star_figure7
+from experiments.errors import RunError
 from experiments.study import coverage
 from experiments.study import page
 from experiments.study.data_set import DataSet
@@ -161,7 +161,7 @@ def test_bases_that_machines_rounded_differently_are_named(
 def test_a_log_without_runs_is_an_error(tmp_path):
     with (
         own_flags.given(report.define_flags, f"--output={tmp_path}"),
-        pytest.raises(runs.RunError, match="no runs: train some"),
+        pytest.raises(RunError, match="no runs: train some"),
     ):
         report.main()
 

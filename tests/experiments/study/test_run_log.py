@@ -6,7 +6,7 @@ import multiprocessing
 
 import pytest
 
-from experiments import runs
+from experiments.errors import RunError
 from experiments.study import run as run_module
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
@@ -42,7 +42,7 @@ def test_a_run_is_found_by_its_recipe_and_data(tmp_path):
         ),
     ):
         assert other not in again
-        with pytest.raises(runs.RunError, match="hasn't the run some mlp"):
+        with pytest.raises(RunError, match="hasn't the run some mlp"):
             again[other]
     # Where the folder lies isn't part of what a run is.
     moved = dataclasses.replace(DATA, path="/elsewhere/other")
@@ -145,7 +145,7 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line):
     RunLog(path).append(row(Recipe()))
     with path.open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(runs.RunError, match=r"runs\.jsonl, line 2: no run"):
+    with pytest.raises(RunError, match=r"runs\.jsonl, line 2: no run"):
         RunLog(path)
 
 

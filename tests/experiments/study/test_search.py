@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from experiments import runs
 from experiments import search
 from experiments import search_levers
+from experiments.errors import RunError
 from experiments.search_levers import LEVERS
 from experiments.study import recipes
 from experiments.study import trainer
@@ -141,7 +141,7 @@ def test_other_values_can_be_tried(searched):
     "values", ['{"l2": [1]}', '{"dropout": 0.1}', '{"dropout": []}']
 )
 def test_values_are_lists_for_levers(values, searched):
-    with pytest.raises(runs.RunError, match=r"values must.*lora_regularizer"):
+    with pytest.raises(RunError, match=r"values must.*lora_regularizer"):
         searched(f"--values={values}")
 
 
@@ -160,7 +160,7 @@ def test_values_are_lists_for_levers(values, searched):
     ],
 )
 def test_values_are_checked_before_anything_trains(searched, flag, said):
-    with pytest.raises(runs.RunError, match=said):
+    with pytest.raises(RunError, match=said):
         searched(f"--{flag}")
 
 
@@ -174,7 +174,7 @@ def test_values_of_what_is_not_searched_do_not_matter(searched):
 
 
 def test_a_start_is_of_a_recipes_fields(searched):
-    with pytest.raises(runs.RunError, match=r"--start must .*: batches_size"):
+    with pytest.raises(RunError, match=r"--start must .*: batches_size"):
         searched('--start={"batches_size": 4096}')
 
 
@@ -308,5 +308,5 @@ def test_a_backbones_own_search_counts_for_it_alone(searched, tmp_path):
 
 @pytest.mark.parametrize("flag", ["--towers=shared,nothing", "--levers=luck"])
 def test_a_wrong_name_says_the_allowed_ones(searched, flag):
-    with pytest.raises(runs.RunError, match=r"must be among (shared|emb)"):
+    with pytest.raises(RunError, match=r"must be among (shared|emb)"):
         searched(flag)

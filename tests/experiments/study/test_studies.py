@@ -12,7 +12,7 @@ import time
 import pytest
 
 from data_prep.folder_lock import locked
-from experiments import runs
+from experiments.errors import RunError
 from experiments.study import lines
 from experiments.study import recipes
 from experiments.study import trainer
@@ -243,7 +243,7 @@ def test_some_models_can_be_trained_alone(prepared, tmp_path, capsys):
     given = flags_for(prepared, tmp_path, "--models=dcn,wide")
     with (
         own_flags.given(study.define_flags, *given),
-        pytest.raises(runs.RunError, match=r"among mlp, dcn, base.*dcn,wide"),
+        pytest.raises(RunError, match=r"among mlp, dcn, base.*dcn,wide"),
     ):
         study.main()
 
@@ -252,7 +252,7 @@ def test_a_rows_name_with_a_comma_is_quoted(prepared):
     base, *_ = small_arms(prepared, "tuned")
     arms = [base, dataclasses.replace(base, name="Base, batch")]
     assert named(arms, ["Base, batch"]) == arms[1:]
-    with pytest.raises(runs.RunError, match='base, "Base, batch"'):
+    with pytest.raises(RunError, match='base, "Base, batch"'):
         named(arms, ["Base"])
 
 
@@ -576,7 +576,7 @@ def test_what_cannot_be_written_is_told_before_a_run(prepared, tmp_path):
     (tmp_path / "file").touch()
     log = RunLog(tmp_path / "file" / "runs.jsonl")
     (arm, *_) = small_arms(prepared, "tuned")
-    with pytest.raises(runs.RunError, match=r"can't be written \(.*\): name"):
+    with pytest.raises(RunError, match=r"can't be written \(.*\): name"):
         train_quietly(log, arm, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
@@ -655,7 +655,7 @@ def test_a_failed_run_says_which_and_leaves_no_row(prepared, tmp_path):
     arm = Arm(changed, "mlp", "base", Recipe(tower="shared", **SMALL))
     log = RunLog(tmp_path / "runs.jsonl")
     with pytest.raises(
-        runs.RunError, match=r"some-clicks mlp/shared .*: .* has changed"
+        RunError, match=r"some-clicks mlp/shared .*: .* has changed"
     ):
         train_quietly(log, arm, tmp_path / "runs")
     assert not log.rows
