@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments import binary
+from experiments.markdown_table import markdown_table
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import gain
 from experiments.study.markdown import measured
-from experiments.study.markdown import row
 from experiments.study.recipes import recipe
 from experiments.study.statistics import Summary
 from experiments.study.study import Study
@@ -63,28 +63,36 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
 
 def table(found: Sequence[Result]) -> str:
     """Quality in test and validation, and what an epoch takes."""
-    lines = [
-        row(
-            *("data", "arm", "seeds", "validation WAUC", "test WAUC", "gain"),
-            *("p", "test logloss", "s/epoch"),
-        ),
-        "|---" * 9 + "|",
-    ]
+    heading = (
+        "data",
+        "arm",
+        "seeds",
+        "validation WAUC",
+        "test WAUC",
+        "gain",
+        "p",
+        "test logloss",
+        "s/epoch",
+    )
+    rows = []
     for one in found:
         logloss = Summary.of(one.test("logloss")).text(digits=4)
         seconds = min(
             phase["train_seconds"] / phase["epochs"] for phase in one.phases
         )
-        lines.append(
-            row(
-                *(one.arm.data.name, one.arm.name, str(len(one.phases))),
+        rows.append(
+            (
+                one.arm.data.name,
+                one.arm.name,
+                str(len(one.phases)),
                 Summary.of(one.valid("wauc")).text(),
                 measured(one, "wauc"),
                 *gain(one, rival_of(one, found), "wauc"),
-                *(logloss, f"{seconds:.1f}"),
+                logloss,
+                f"{seconds:.1f}",
             )
         )
-    return "\n".join(lines)
+    return markdown_table(heading, rows)
 
 
 STUDY = Study(

@@ -30,13 +30,13 @@ from data_prep import progress
 from experiments import binary
 from experiments import runs
 from experiments.errors import RunError
+from experiments.markdown_table import markdown_table
 from experiments.provenance import provenance
 from experiments.study import lines
 from experiments.study import new_domain
 from experiments.study import run
 from experiments.study.chosen import RESULTS
 from experiments.study.data_set import DataSet
-from experiments.study.markdown import row
 from experiments.study.recipes import recipe
 from experiments.study.statistics import Summary
 from mlora_tf.recipes import Recipe
@@ -150,21 +150,26 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     A way that an older line lacks has an empty cell.
     """
     arms = new_domain.ARMS
-    table = [
-        row(
-            *("data", "new domain", "seeds", "training rows"),
-            *("test rows with new ids, %", *arms),
-            "change of others' predictions, by adapters and new ids",
-        ),
-        "|---" * (6 + len(arms)) + "|",
-    ]
+    heading = (
+        "data",
+        "new domain",
+        "seeds",
+        "training rows",
+        "test rows with new ids, %",
+        *arms,
+        "change of others' predictions, by adapters and new ids",
+    )
+    rows = []
     for (data, domain), mine in by_domain(found).items():
         change = max(
             one["arms"]["adapters and new ids"]["change"] for one in mine
         )
-        table.append(
-            row(
-                *(data, domain, str(len(mine)), f"{mine[0]['rows']:,}"),
+        rows.append(
+            (
+                data,
+                domain,
+                str(len(mine)),
+                f"{mine[0]['rows']:,}",
                 f"{100 * mine[0]['unseen']:.1f}",
                 *(
                     Summary.of(
@@ -180,7 +185,7 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     written_by = ", ".join(f"`{command}`" for command in commands(found))
     return (
         f"# {TITLE}\n\nTest AUC on the new domain, in percent. Written by "
-        f"{written_by}.\n\n" + "\n".join(table) + "\n"
+        f"{written_by}.\n\n{markdown_table(heading, rows)}\n"
     )
 
 

@@ -26,10 +26,10 @@ from experiments import binary
 from experiments import runs
 from experiments.describe import make_schema
 from experiments.describe import without_rows
+from experiments.markdown_table import markdown_table
 from experiments.provenance import provenance
 from experiments.study import figures
 from experiments.study.chosen import RESULTS
-from experiments.study.markdown import row
 from mlora_tf.backbones import BACKBONES
 from mlora_tf.recipes import Recipe
 
@@ -121,18 +121,22 @@ def _cost(recipe: Recipe) -> "Cost":
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The table."""
-    lines = [
-        row(
-            *("backbone", "tower", "dense parameters", "one domain's own"),
-            *("of the dense, %", "FLOPs, times the base's"),
-            *(f"all, {domains:,} domains" for domains in DOMAINS),
-        ),
-        "|---" * (6 + len(DOMAINS)) + "|",
+    heading = [
+        "backbone",
+        "tower",
+        "dense parameters",
+        "one domain's own",
+        "of the dense, %",
+        "FLOPs, times the base's",
+        *(f"all, {domains:,} domains" for domains in DOMAINS),
     ]
-    lines += [
-        row(
-            *(one["backbone"], one["name"], f"{one['dense']:,}"),
-            *(f"{one['per_domain']:,}", f"{100 * one['share']:.1f}"),
+    lines = [
+        (
+            one["backbone"],
+            one["name"],
+            f"{one['dense']:,}",
+            f"{one['per_domain']:,}",
+            f"{100 * one['share']:.1f}",
             f"{one['flops_ratio']:.2f}",
             *(f"{count:,}" for count in one["parameters"]),
         )
@@ -143,8 +147,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         "hidden layers of 256, 128 and 64, tables of ids left out. "
         f"Temperature 16; `at most {LIMIT}` raises it until a layer's `A` and "
         f"`B` are no larger. Written by `{COMMAND}`.\n\n"
-        + "\n".join(lines)
-        + "\n"
+        f"{markdown_table(heading, lines)}\n"
     )
 
 

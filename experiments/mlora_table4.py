@@ -27,13 +27,13 @@ from collections.abc import Sequence
 
 from experiments import binary
 from experiments import mlora_table2
+from experiments.markdown_table import markdown_table
 from experiments.study import paper
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
-from experiments.study.markdown import row
 from experiments.study.study import Study
 
 BACKBONES = ("mlp", "fibinet", "deepfm")
@@ -54,7 +54,7 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
 def table(found: Sequence[Result]) -> str:
     """The median gain by number of domains, then all rows."""
     names = dict.fromkeys(one.arm.name for one in found if one.arm.rival)
-    lines = [row("data", "domains", *names), "|---" * (2 + len(names)) + "|"]
+    rows = []
     sets = dict.fromkeys(one.arm.data for one in found)
     for data in sorted(sets, key=lambda one: len(one.domains)):
         cells = []
@@ -69,13 +69,13 @@ def table(found: Sequence[Result]) -> str:
             # the models.
             median = f"{statistics.median(gains):+.2f}" if gains else ""
             cells.append(f"{median} (of {len(gains)})" if gains else "")
-        lines.append(row(data.name, str(len(data.domains)), *cells))
+        rows.append((data.name, str(len(data.domains)), *cells))
     printed = ", ".join(
         f"{name} {gain:+.2f}" for name, gain in paper.MLORA_TABLE4.items()
     )
     return (
         "Median gain in WAUC over the models, and of how many:\n\n"
-        + "\n".join(lines)
+        + markdown_table(("data", "domains", *names), rows)
         + f"\n\nThe paper's mean over ten models: {printed}.\n\n"
         + arm_table(found)
     )

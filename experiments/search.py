@@ -31,6 +31,7 @@ from rich.console import Console
 
 from experiments import binary
 from experiments import runs
+from experiments.markdown_table import markdown_table
 from experiments.provenance import provenance
 from experiments.search_flags import checked
 from experiments.search_flags import define_flags
@@ -38,7 +39,6 @@ from experiments.search_levers import LEVERS
 from experiments.search_levers import merged
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
-from experiments.study.markdown import row
 from experiments.study.recipes import arm_name
 from experiments.study.recipes import tuned
 from experiments.study.run import Run
@@ -238,18 +238,18 @@ def write(
 
 def markdown(content: dict[str, Any]) -> str:
     """Every value that was tried."""
-    lines = [
-        row("data", "tower", "lever", "value", "validation WAUC", "chosen"),
-        "|---" * 6 + "|",
-    ]
+    heading = ("data", "tower", "lever", "value", "validation WAUC", "chosen")
+    rows = []
     commands = []
     for arms in content["data"].values():
         for arm, found in arms.items():
             commands.append(found["command"])
             for one in found["tried"]:
-                lines.append(
-                    row(
-                        *(found["name"], arm, one["lever"]),
+                rows.append(
+                    (
+                        found["name"],
+                        arm,
+                        one["lever"],
                         text(one["fields"]),
                         f"{100 * one['score']:.2f}",
                         "yes" if one["chosen"] else "",
@@ -260,7 +260,7 @@ def markdown(content: dict[str, Any]) -> str:
         "# What the preset `tuned` was chosen from\n\nOne lever after the "
         "other; those before have their chosen values, those after what "
         "`--start` says, or else the preset's. Validation split alone, in "
-        f"percent. Written by {written}.\n\n" + "\n".join(lines) + "\n"
+        f"percent. Written by {written}.\n\n{markdown_table(heading, rows)}\n"
     )
 
 

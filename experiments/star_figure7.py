@@ -16,12 +16,12 @@ import statistics
 from collections.abc import Sequence
 
 from experiments import binary
+from experiments.markdown_table import markdown_table
 from experiments.study import figures
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import domain_table
-from experiments.study.markdown import row
 from experiments.study.recipes import star_recipe
 from experiments.study.statistics import Summary
 from experiments.study.study import Study
@@ -37,8 +37,7 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
 
 def table(found: Sequence[Result]) -> str:
     """How far from 1 the domains are on average, then each domain's PCOC."""
-    lines = [row("data", "arm", "mean of PCOC's distance to 1"), "|---" * 3]
-    lines[1] += "|"
+    rows = []
     for one in found:
         domains = range(len(one.arm.data.domains))
         values = [one.domain(i, "pcoc") for i in domains]
@@ -47,8 +46,9 @@ def table(found: Sequence[Result]) -> str:
             for seed in range(len(one.phases))
         ]
         text = Summary.of(distances).text(digits=3)
-        lines.append(row(one.arm.data.name, one.arm.name, text))
-    return "\n".join(lines) + "\n\n" + _domains(found)
+        rows.append((one.arm.data.name, one.arm.name, text))
+    heading = ("data", "arm", "mean of PCOC's distance to 1")
+    return f"{markdown_table(heading, rows)}\n\n{_domains(found)}"
 
 
 def _distance(pcocs: Sequence[float]) -> float:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.study.markdown import row
+from experiments.markdown_table import markdown_table
+from experiments.markdown_table import row
 from experiments.table1_paper import PAPER
 from experiments.table1_paper import STAR_CTRS
 from experiments.table1_paper import STAR_SHARES
@@ -55,6 +56,7 @@ def _missing(ours: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _sizes(ours: Sequence[Mapping[str, Any]]) -> str:
+    # By hand: the empty cell has one space in the file that is there.
     lines = [
         "| data set | | domains | users | items | train | validation | test |",
         "|---|---|---|---|---|---|---|---|",
@@ -82,23 +84,26 @@ def _our_sizes(one: Mapping[str, Any]) -> str:
 
 
 def _overlaps(ours: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        "| data set | CTR of train | validation | test | shared users "
-        "| shared items |",
-        "|---|---|---|---|---|---|",
-    ]
-    for one in ours:
-        lines.append(
-            row(
-                one["name"],
-                *map(_percent, one["ctr"].values()),
-                *(
-                    _part(one[f"{name}_in_several_domains"], one[name])
-                    for name in ("users", "items")
-                ),
-            )
+    heading = (
+        "data set",
+        "CTR of train",
+        "validation",
+        "test",
+        "shared users",
+        "shared items",
+    )
+    rows = [
+        (
+            one["name"],
+            *map(_percent, one["ctr"].values()),
+            *(
+                _part(one[f"{name}_in_several_domains"], one[name])
+                for name in ("users", "items")
+            ),
         )
-    return "\n".join(lines)
+        for one in ours
+    ]
+    return markdown_table(heading, rows)
 
 
 def _domains(title: str, domains: Sequence[Mapping[str, Any]]) -> str:
@@ -106,12 +111,11 @@ def _domains(title: str, domains: Sequence[Mapping[str, Any]]) -> str:
     if len(domains) > SHOWN_DOMAINS:
         title += f", the {SHOWN_DOMAINS} largest of {len(domains):,} domains"
         domains = largest
-    lines = [f"| {title} | share | CTR |", "|---|---|---|"]
-    for one in domains:
-        lines.append(
-            row(one["name"], _percent(one["share"]), _percent(one["ctr"]))
-        )
-    return "\n".join(lines)
+    rows = [
+        (one["name"], _percent(one["share"]), _percent(one["ctr"]))
+        for one in domains
+    ]
+    return markdown_table((title, "share", "CTR"), rows)
 
 
 def _number(value: int) -> str:

@@ -14,6 +14,7 @@ leads the base by more than .1 there; MulANN falls behind it.
 from collections.abc import Sequence
 
 from experiments import binary
+from experiments.markdown_table import markdown_table
 from experiments.mlora_table2 import base_arm
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
@@ -21,7 +22,6 @@ from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import gain
 from experiments.study.markdown import measured
-from experiments.study.markdown import row
 from experiments.study.recipes import recipe
 from experiments.study.study import Study
 from mlora_tf.towers import TOWERS
@@ -57,29 +57,42 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
 
 def table(found: Sequence[Result]) -> str:
     """Quality, size and time."""
-    lines = [
-        row(
-            *("data", "tower", "seeds", "WAUC", "gain", "p", "macro AUC"),
-            *("gain", "p", "parameters", "of the domains", "s/epoch"),
-        ),
-        "|---" * 12 + "|",
-    ]
+    heading = (
+        "data",
+        "tower",
+        "seeds",
+        "WAUC",
+        "gain",
+        "p",
+        "macro AUC",
+        "gain",
+        "p",
+        "parameters",
+        "of the domains",
+        "s/epoch",
+    )
+    rows = []
     for one in found:
         rival = rival_of(one, found)
         last = one.phases[-1]
         seconds = min(
             phase["train_seconds"] / phase["epochs"] for phase in one.phases
         )
-        lines.append(
-            row(
-                *(one.arm.data.name, one.arm.name, str(len(one.phases))),
-                *(measured(one, "wauc"), *gain(one, rival, "wauc")),
-                *(measured(one, "macro_auc"), *gain(one, rival, "macro_auc")),
-                *(f"{last['parameters']:,}", f"{last['domain_parameters']:,}"),
+        rows.append(
+            (
+                one.arm.data.name,
+                one.arm.name,
+                str(len(one.phases)),
+                measured(one, "wauc"),
+                *gain(one, rival, "wauc"),
+                measured(one, "macro_auc"),
+                *gain(one, rival, "macro_auc"),
+                f"{last['parameters']:,}",
+                f"{last['domain_parameters']:,}",
                 f"{seconds:.1f}",
             )
         )
-    return "\n".join(lines)
+    return markdown_table(heading, rows)
 
 
 STUDY = Study(

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-HEADER = "| work | measured | goal | met |\n|---|---|---|---|"
+from experiments.markdown_table import markdown_table
+
+HEADING = ("work", "measured", "goal", "met")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +61,10 @@ def from_dict(content: Mapping[str, Any]) -> Line:
 
 def table(lines: Iterable[Line]) -> str:
     """The Markdown table."""
-    return "\n".join([HEADER, *map(_row, lines)])
+    return markdown_table(HEADING, map(_cells, lines))
 
 
-def _row(line: Line) -> str:
+def _cells(line: Line) -> list[str]:
     cells = [line.work, _numbers(line.measured, 2, line.unit)]
     if line.goals:
         met = ["yes" if one else "**no**" for one in line.met]
@@ -72,7 +74,7 @@ def _row(line: Line) -> str:
         cells.append(", ".join(said))
     else:
         cells += [line.stated or "—", "—"]
-    return f"| {' | '.join(cells)} |"
+    return cells
 
 
 def _numbers(numbers: Sequence[float], digits: int | None, unit: str) -> str:

@@ -104,5 +104,6 @@ def markdown(content: Mapping[str, Any], command: str) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    # Not `markdown_table`: the documents quote its rule, which has spaces.
     found = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in found)

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments import binary
+from experiments.markdown_table import markdown_table
+from experiments.markdown_table import row
 
 STEPS = 64
 DOMAINS = {"shared": (10,), "mlora": (2, 10, 30, 100, 1000), "star": (10, 100)}
@@ -64,7 +66,7 @@ def main() -> None:
     for tower, domains in DOMAINS.items():
         for each in domains:
             rows.append(profiled(steps.Workload(tower, each, execution=4)))
-            print(row_of(rows[-1], rows[0]))
+            print(row(*cells(rows[-1], rows[0])))
     command = "python -m experiments.benchmarks.step_profile"
     harness.write_result(
         "step_profile",
@@ -148,37 +150,41 @@ def kind_of(operation: str) -> str:
 
 def markdown(rows: list[dict[str, Any]], command: str) -> str:
     """The table, and how to read it."""
-    header = (
-        "| tower | domains | ms of a step | over shared | products: number | "
-        "ms | GFLOP/s | Adam's update, ms | moving rows, ms | the rest, ms |"
+    heading = (
+        "tower",
+        "domains",
+        "ms of a step",
+        "over shared",
+        "products: number",
+        "ms",
+        "GFLOP/s",
+        "Adam's update, ms",
+        "moving rows, ms",
+        "the rest, ms",
     )
+    table = markdown_table(heading, [cells(one, rows[0]) for one in rows])
     return (
         "# Where a step's time goes\n\nBatch 1,024, three fields, hidden "
         "layers of 256, 128 and 64, mixed batches, one thread, under "
         "TensorFlow's profiler: the times are of operations, and a step's is "
         "their sum. GFLOP/s: the work that the rows need, by the products' "
-        f"time. Written by `{command}`.\n\n"
-        + "\n".join(
-            [header, "|---" * 10 + "|", *(row_of(row, rows[0]) for row in rows)]
-        )
-        + "\n"
+        f"time. Written by `{command}`.\n\n{table}\n"
     )
 
 
-def row_of(row: dict[str, Any], shared: dict[str, Any]) -> str:
-    """A row of the table."""
-    kinds = {kind: Spent(**one) for kind, one in row["kinds"].items()}
-    cells = [
-        row["tower"],
-        str(row["domains"]),
-        f"{row['ms']:.2f}",
-        f"{row['ms'] / shared['ms']:.2f}",
+def cells(one: dict[str, Any], shared: dict[str, Any]) -> list[str]:
+    """A row of the table, of what `profiled` returned."""
+    kinds = {kind: Spent(**spent) for kind, spent in one["kinds"].items()}
+    return [
+        one["tower"],
+        str(one["domains"]),
+        f"{one['ms']:.2f}",
+        f"{one['ms'] / shared['ms']:.2f}",
         f"{kinds[PRODUCTS].count:.0f}",
         f"{kinds[PRODUCTS].ms:.2f}",
-        f"{row['gflops_per_second']:.1f}",
+        f"{one['gflops_per_second']:.1f}",
         *(f"{kinds[kind].ms:.2f}" for kind in (UPDATE, ROWS, REST)),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import pathlib
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from experiments.markdown_table import markdown_table
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import results
 from experiments.study.comparisons import comparable
 from experiments.study.comparisons import run_keys
 from experiments.study.known_data import data_sets
-from experiments.study.markdown import row
 from experiments.study.run_log import RunLog
 from experiments.study.study import Study
 
@@ -25,25 +25,25 @@ def markdown(log: RunLog, studies: Iterable[Study]) -> str:
         studies: The tables.
     """
     heading = ("table", "preset", "data", "rows with runs", "seeds", "without")
-    lines = [row(*heading), "|---" * len(heading) + "|"]
+    rows = []
     for study in studies:
         shown: set[str] = set()
         for preset in study.presets:
-            lines += _lines(log, study, preset, shown)
+            rows += _rows(log, study, preset, shown)
     return (
         f"# {TITLE}\n\nOf each table and each data set that it has runs of or "
         "is meant for: how many of its rows have runs and compare, the fewest "
         "and the most seeds of a row, and the rows that are missing, by model. "
         "Written by `python -m experiments.report`; a table's own command "
         "trains what it lacks, and its `--dry_run` says how long that takes."
-        "\n\n" + "\n".join(lines) + "\n"
+        f"\n\n{markdown_table(heading, rows)}\n"
     )
 
 
-def _lines(
+def _rows(
     log: RunLog, study: Study, preset: str, shown: set[str]
-) -> list[str]:
-    """A preset's lines; runs that are shown already need no line more."""
+) -> list[tuple[str, ...]]:
+    """A preset's rows; runs that are shown already need no row more."""
     sets = data_sets(log)
     meant = {pathlib.PurePath(path).name for path in study.data}
     by_data = {
@@ -52,22 +52,24 @@ def _lines(
     }
     every = [arm for arms in by_data.values() for arm in arms]
     found = comparable(results(log, every))
-    lines = []
+    rows: list[tuple[str, ...]] = []
     for data, arms in by_data.items():
         there = [one for one in found if one.arm.data == data]
         needed = data.name in meant and preset == study.presets[0]
         if run_keys(there) <= shown and not needed:
             continue
         shown |= run_keys(there)
-        lines.append(
-            row(
-                *(study.name, preset, data.name),
+        rows.append(
+            (
+                study.name,
+                preset,
+                data.name,
                 f"{len(there)} of {len(arms)}",
                 _seeds(there),
                 _without(arms, [one.arm for one in there]),
             )
         )
-    return lines
+    return rows
 
 
 def _seeds(found: Sequence[Result]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from experiments.markdown_table import markdown_table
 from experiments.study.arm import Result
 from experiments.study.arm import rival_of
 from experiments.study.statistics import Comparison
@@ -33,7 +34,7 @@ def arm_table(
         heading += [HEADINGS[metric], "gain", "p"]
     if with_paper:
         heading += ["paper", "over paper"]
-    lines = [row(*heading), "|---" * len(heading) + "|"]
+    rows = []
     for one in found:
         rival = rival_of(one, found)
         seeds = str(len(one.phases))
@@ -42,8 +43,8 @@ def arm_table(
             cells += [measured(one, metric), *gain(one, rival, metric)]
         if with_paper:
             cells += _beside_paper(one, metrics[0])
-        lines.append(row(*cells))
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(heading, rows)
 
 
 def gain_table(
@@ -69,7 +70,7 @@ def gain_table(
     heading += [
         f"{HEADINGS[metric]} gain, {_brief(name)}" for metric, name in more
     ]
-    lines = [row(*heading), "|---" * len(heading) + "|"]
+    rows = []
     for rival in found:
         arms = {
             one.arm.name: one for one in found if rival_of(one, found) is rival
@@ -89,8 +90,8 @@ def gain_table(
         cells += [
             _gain_cell(arms.get(name), rival, metric) for metric, name in more
         ]
-        lines.append(row(*cells))
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(heading, rows)
 
 
 def domain_table(
@@ -103,17 +104,14 @@ def domain_table(
     """
     parts = []
     for data in dict.fromkeys(one.arm.data for one in found):
-        lines = [
-            row("data", "model", "arm", "", *data.domains),
-            "|---" * (4 + len(data.domains)) + "|",
-        ]
+        rows = []
         for one in found:
             if one.arm.data != data:
                 continue
             place = data.name, one.arm.group, one.arm.name
             values = [one.domain(i, metric) for i in range(len(data.domains))]
             cells = [Summary.of(some).text(digits=digits) for some in values]
-            lines.append(row(*place, HEADINGS[metric], *cells))
+            rows.append((*place, HEADINGS[metric], *cells))
             rival = rival_of(one, found)
             if rival is None:
                 continue
@@ -121,8 +119,9 @@ def domain_table(
                 one.domain_over(rival, i, metric) for i in range(len(values))
             ]
             cells = [_marked(some, digits) for some in gains]
-            lines.append(row(*place, "gain", *cells))
-        parts.append("\n".join(lines))
+            rows.append((*place, "gain", *cells))
+        heading = ("data", "model", "arm", "", *data.domains)
+        parts.append(markdown_table(heading, rows))
     return "\n\n".join(parts)
 
 
@@ -142,12 +141,6 @@ def gain(one: Result, rival: Result | None, metric: str) -> tuple[str, str]:
         return "", ""
     found = one.over(rival, metric)
     return _marked(found), found.p_text
-
-
-def row(*cells: str) -> str:
-    """A line of a table; a bar in a name would begin another cell."""
-    escaped = (cell.replace("|", r"\|") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
 
 
 def _marked(found: Comparison, digits: int = 2) -> str:

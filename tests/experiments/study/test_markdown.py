@@ -1,7 +1,6 @@
 """Tables of results whose numbers are known."""
 
 import pytest
-from markdown_it import MarkdownIt
 
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
@@ -9,7 +8,6 @@ from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import domain_table
 from experiments.study.markdown import gain_table
-from experiments.study.markdown import row
 from mlora_tf.recipes import Recipe
 
 DATA = DataSet("/data/some", "f" * 64, ("a", "b"))
@@ -98,13 +96,6 @@ def test_domains_gain_over_the_same_seeds():
     assert heading == "| data | model | arm |  | a | b |"
     assert one == "| some | mlp | one | AUC | 52.00 | 26.00 |"
     assert gains == "| some | mlp | one | gain | +2.00 | +1.00 |"
-
-
-def test_a_bar_in_a_name_begins_no_cell():
-    assert row("home|garden", "b") == r"| home\|garden | b |"
-    page = MarkdownIt("commonmark").enable("table")
-    table = "\n".join([row("home|garden", "b"), "|---|---|"])
-    assert "<th>home|garden</th>" in page.render(table)
 
 
 def test_data_without_users_leave_the_cells_empty():
