@@ -17,7 +17,9 @@ import dataclasses
 
 from experiments import binary
 from experiments.mlora_table2 import base_arm
+from experiments.study.arm import AnyArm
 from experiments.study.arm import Arm
+from experiments.study.arm import ChosenArm
 from experiments.study.data_set import DataSet
 from experiments.study.recipes import recipe
 from experiments.study.recipes import two_phase
@@ -27,7 +29,7 @@ LESS = "base without a fifth of the rows"
 PENALIZED = "base with MLoRA's penalty"
 
 
-def arms(data: DataSet, preset: str) -> list[Arm]:
+def arms(data: DataSet, preset: str) -> list[AnyArm]:
     """The rows on a data set."""
     joint = recipe(preset, data, "mlp", "mlora", schedule="joint")
     phases = two_phase(preset, data, "mlp")
@@ -80,10 +82,10 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         base,
         *penalized,
         *adapted,
-        Arm.chosen("MLoRA, chosen", schedules),
-        Arm.chosen("better of two bases", bases),
-        Arm.chosen("MLoRA, by domain", schedules, by_domain=True),
-        Arm.chosen("better of two bases by domain", bases, by_domain=True),
+        ChosenArm("MLoRA, chosen", schedules),
+        ChosenArm("better of two bases", bases),
+        ChosenArm("MLoRA, by domain", schedules, by_domain=True),
+        ChosenArm("better of two bases by domain", bases, by_domain=True),
         Arm(data, "mlp", LESS, fresh, rival="base", phase=0),
         Arm(data, "mlp", "MLoRA on that fifth", fresh, rival=LESS),
     ]

@@ -23,7 +23,9 @@ from collections.abc import Sequence
 from experiments import binary
 from experiments.study import figures
 from experiments.study import paper
+from experiments.study.arm import AnyArm
 from experiments.study.arm import Arm
+from experiments.study.arm import ChosenArm
 from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
@@ -35,16 +37,19 @@ from experiments.study.study import Study
 from mlora_tf.backbones import BACKBONES
 
 
-def arms(data: DataSet, preset: str) -> list[Arm]:
+def arms(data: DataSet, preset: str) -> list[AnyArm]:
     """All rows on a data set."""
     models = [
         *(backbone_arms(data, preset, backbone) for backbone in BACKBONES),
         star_arms(data, preset),
     ]
-    return [arm for one in models for arm in (*one, *choice(one))]
+    found: list[AnyArm] = []
+    for one in models:
+        found += [*one, *choice(one)]
+    return found
 
 
-def choice(arms: Sequence[Arm]) -> list[Arm]:
+def choice(arms: Sequence[Arm]) -> list[ChosenArm]:
     """What validation chooses of a model's two schedules, if it has two.
 
     In two phases with `tuned` the adapters are the base where nothing of them
@@ -56,8 +61,8 @@ def choice(arms: Sequence[Arm]) -> list[Arm]:
     # Of two that are as good, the one that can be the base comes first.
     among = schedules[::-1]
     return [
-        Arm.chosen("+ MLoRA, chosen", among),
-        Arm.chosen("+ MLoRA, by domain", among, by_domain=True),
+        ChosenArm("+ MLoRA, chosen", among),
+        ChosenArm("+ MLoRA, by domain", among, by_domain=True),
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.study import by_domain
+from experiments.study import best_by_domain
 from experiments.study.data_set import DataSet
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
@@ -33,10 +33,6 @@ class Arm:
             of a run in two phases, 0, is its base: any run that has trained
             the same one counts, alone or with other adapters after it.
         paper: The paper's own number, in percent, if it has one.
-        among: Arms of which it is, seed by seed, the one with the best WAUC in
-            validation; it has no run of its own then, and `recipe` is the
-            first one's.
-        by_domain: Whether validation chooses among them domain by domain.
         later: By how much the seeds of its runs are later than the others'.
     """
 
@@ -47,26 +43,16 @@ class Arm:
     rival: str | None = None
     phase: int = -1
     paper: float | None = None
-    among: tuple["Arm", ...] = ()
-    by_domain: bool = False
     later: int = 0
 
-    @classmethod
-    def chosen(
-        cls, name: str, among: Sequence["Arm"], *, by_domain: bool = False
-    ) -> "Arm":
-        """What validation chooses of some arms with the same rival."""
-        return dataclasses.replace(
-            among[0],
-            name=name,
-            among=tuple(among),
-            by_domain=by_domain,
-            phase=-1,
-        )
+    @property
+    def label(self) -> str:
+        """What it trains, in a few words."""
+        return self.run(0).label
 
     def runs(self, seed: int) -> list[Run]:
         """The runs that it needs with a seed."""
-        return [arm.run(seed) for arm in self.among or (self,)]
+        return [self.run(seed)]
 
     def run(self, seed: int) -> Run:
         """Its run of a seed."""
@@ -75,19 +61,80 @@ class Arm:
 
     def find(self, log: RunLog, seed: int) -> "Found | None":
         """What the log has of it with a seed, if anything."""
-        if self.among:
-            each = [arm.find(log, seed) for arm in self.among]
-            there = [found for found in each if found is not None]
-            if len(there) < len(each):
-                return None
-            if self.by_domain:
-                return Found.by_domain(there)
-            return max(there, key=Found.valid_wauc)
         run = self.run(seed)
         if run in log:
             return Found.of(run.key, log[run], self.phase)
         other = log.with_base(run) if self.phase == 0 else None
         return None if other is None else Found.of(other, log.rows[other], 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChosenArm:
+    """What validation chooses of some arms: a row without runs of its own.
+
+    It stands where they do: with the first one's data, group, rival, paper's
+    number and recipe.
+
+    Args:
+        name: Its name in their group.
+        among: The arms, of which it is, seed by seed, the one with the best
+            WAUC in validation.
+        by_domain: Whether validation chooses domain by domain instead.
+    """
+
+    name: str
+    among: Sequence[Arm]
+    by_domain: bool = False
+
+    @property
+    def data(self) -> DataSet:
+        """The data set."""
+        return self.among[0].data
+
+    @property
+    def group(self) -> str:
+        """What its rivals share with it."""
+        return self.among[0].group
+
+    @property
+    def recipe(self) -> Recipe:
+        """The first one's."""
+        return self.among[0].recipe
+
+    @property
+    def rival(self) -> str | None:
+        """Name of the arm of its group that its gain is over."""
+        return self.among[0].rival
+
+    @property
+    def paper(self) -> float | None:
+        """The paper's own number, in percent, if it has one."""
+        return self.among[0].paper
+
+    @property
+    def label(self) -> str:
+        """Of what it is chosen."""
+        names = ", ".join(repr(arm.name) for arm in self.among)
+        how = ", domain by domain" if self.by_domain else ""
+        return f"the best in validation of {names}{how}"
+
+    def runs(self, seed: int) -> list[Run]:
+        """The runs that it needs with a seed."""
+        return [arm.run(seed) for arm in self.among]
+
+    def find(self, log: RunLog, seed: int) -> "Found | None":
+        """What the log has of it with a seed: nothing, if it lacks a run."""
+        each = [arm.find(log, seed) for arm in self.among]
+        there = [found for found in each if found is not None]
+        if len(there) < len(each):
+            return None
+        if self.by_domain:
+            return Found.best_by_domain(there)
+        return max(there, key=Found.valid_wauc)
+
+
+AnyArm = Arm | ChosenArm
+"""A row of a table."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,12 +157,12 @@ class Found:
         return cls((key,), (row,), row["phases"][phase])
 
     @classmethod
-    def by_domain(cls, several: Sequence["Found"]) -> "Found":
+    def best_by_domain(cls, several: Sequence["Found"]) -> "Found":
         """What validation chooses of several models, domain by domain."""
         return cls(
             tuple(key for one in several for key in one.keys),
             tuple(row for one in several for row in one.rows),
-            by_domain.best([one.phase for one in several]),
+            best_by_domain.best([one.phase for one in several]),
         )
 
     def valid_wauc(self) -> float:
@@ -137,7 +184,7 @@ class Result:
         arithmetic: What their machines' rounding depends on, as far as known.
     """
 
-    arm: Arm
+    arm: AnyArm
     phases: tuple[dict[str, Any], ...]
     keys: tuple[str, ...]
     seconds: tuple[float, ...]
@@ -167,7 +214,7 @@ class Result:
             phase["test"]["domains"][index][metric] for phase in self.phases
         ]
         return [
-            float("nan") if value is None else scale * value for value in values
+            math.nan if value is None else scale * value for value in values
         ]
 
     def over(self, rival: "Result", metric: str = "wauc") -> Comparison:
@@ -200,12 +247,7 @@ class Result:
             "paper": arm.paper,
             "backbone": arm.recipe.backbone,
             "tower": arm.recipe.tower,
-            "recipe": (
-                f"the best in validation of {_names(arm.among)}"
-                + ", domain by domain" * arm.by_domain
-                if arm.among
-                else arm.run(0).label
-            ),
+            "recipe": arm.label,
             "runs": list(self.keys),
             "seeds": len(self.phases),
             "seconds": round(statistics.mean(self.seconds), 1),
@@ -237,7 +279,7 @@ class Result:
         return content
 
 
-def results(log: RunLog, arms: Iterable[Arm]) -> list[Result]:
+def results(log: RunLog, arms: Iterable[AnyArm]) -> list[Result]:
     """Reads the numbers of all arms that the log has runs of.
 
     An arm is read with as many seeds as it has, counted from 0, but with no
@@ -249,7 +291,7 @@ def results(log: RunLog, arms: Iterable[Arm]) -> list[Result]:
         (arm.data, arm.group, arm.name): (arm, seeds) for arm, seeds in trained
     }
 
-    def common(arm: Arm, seeds: int) -> int:
+    def common(arm: AnyArm, seeds: int) -> int:
         """The fewest of an arm, its rival, the rival's rival and so on."""
         rival = by_name.get((arm.data, arm.group, arm.rival or ""))
         return min(seeds, common(*rival)) if rival else seeds
@@ -269,14 +311,14 @@ def rival_of(one: Result, others: Sequence[Result]) -> Result | None:
     return None
 
 
-def _seeds(log: RunLog, arm: Arm) -> int:
+def _seeds(log: RunLog, arm: AnyArm) -> int:
     """How many seeds of an arm, counted from 0, are in the log."""
     return next(
         seeds for seeds in itertools.count() if arm.find(log, seeds) is None
     )
 
 
-def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
+def _result(log: RunLog, arm: AnyArm, seeds: int) -> Result:
     found = [one for seed in range(seeds) if (one := arm.find(log, seed))]
     origins = [row["provenance"] for one in found for row in one.rows]
     return Result(
@@ -289,10 +331,6 @@ def _result(log: RunLog, arm: Arm, seeds: int) -> Result:
             (one["cpu"], one["onednn"]) for one in origins if "cpu" in one
         ),
     )
-
-
-def _names(arms: Iterable[Arm]) -> str:
-    return ", ".join(repr(arm.name) for arm in arms)
 
 
 def _rounded(values: Sequence[float]) -> list[float | None]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 
 from experiments.markdown_table import markdown_table
+from experiments.study.arm import AnyArm
 from experiments.study.arm import Arm
 from experiments.study.arm import Result
 from experiments.study.arm import results
@@ -47,7 +48,7 @@ def _rows(
     sets = data_sets(log)
     meant = {pathlib.PurePath(path).name for path in study.data}
     by_data = {
-        data: [arm for arm in study.arms(data, preset) if not arm.among]
+        data: [arm for arm in study.arms(data, preset) if isinstance(arm, Arm)]
         for data in sets
     }
     every = [arm for arms in by_data.values() for arm in arms]
@@ -79,7 +80,7 @@ def _seeds(found: Sequence[Result]) -> str:
     return " to ".join(map(str, ends))
 
 
-def _without(arms: Sequence[Arm], there: Sequence[Arm]) -> str:
+def _without(arms: Sequence[Arm], there: Sequence[AnyArm]) -> str:
     """By model the rows that are missing: its name alone, if all of them."""
     by_group: dict[str, list[Arm]] = {}
     for arm in arms:

@@ -43,7 +43,7 @@ def temperatures(found: Sequence[Result], path: pathlib.Path) -> None:
             axes.errorbar(
                 [one.arm.recipe.temperature for one in adapted],
                 [one.mean for one in means],
-                [0 if one.std != one.std else one.std for one in means],
+                [0 if math.isnan(one.std) else one.std for one in means],
                 color=color,
                 marker="o",
                 markersize=4,
@@ -125,11 +125,12 @@ def domain_gains(found: Sequence[Result], path: pathlib.Path) -> None:
             for one in results
             if (rival := rival_of(one, results)) is not None
         ]
+        names = results[0].arm.data.domains
+        domains = range(len(names))
         width = 0.8 / max(len(pairs), 1)
         for shift, ((one, rival), color) in enumerate(
             zip(pairs, COLORS, strict=False)
         ):
-            domains = range(len(one.arm.data.domains))
             gains = [one.domain_over(rival, i).gain.mean for i in domains]
             axes.bar(
                 [place + shift * width for place in domains],
@@ -141,12 +142,13 @@ def domain_gains(found: Sequence[Result], path: pathlib.Path) -> None:
         axes.axhline(0, color="#5b6770", linewidth=0.8)
         axes.set_xticks(
             [place + 0.4 - width / 2 for place in domains],
-            [name[:18] for name in results[0].arm.data.domains],
+            [name[:18] for name in names],
             rotation=30,
             ha="right",
         )
         axes.set_ylabel("gain in test AUC, points")
-        axes.legend(frameon=False, fontsize=7)
+        if pairs:
+            axes.legend(frameon=False, fontsize=7)
     _save(figure, path)
 
 

@@ -69,14 +69,16 @@ class RunLog:
         """Takes up a row that is in the file, under its key and its base's."""
         place = row["fingerprint"], row["recipe"]
         key, base = run.key(*place), run.base_key(*place)
-        row["phases"][-1]["test"]["wauc"]
+        # Tables read it: a row without it is no run's, and raises here.
+        _wauc(row, -1)
         self.rows[key] = row
         if base is not None:
             first = self._bases.setdefault(base, key)
-            if _base(self.rows[first]) != _base(row):
+            if _wauc(self.rows[first], 0) != _wauc(row, 0):
                 self.differing.append((first, key))
 
 
-def _base(row: Row) -> float:
-    wauc: float = row["phases"][0]["test"]["wauc"]
+def _wauc(row: Row, phase: int) -> float:
+    """A phase's WAUC in test: of the first one, 0, it is the base's."""
+    wauc: float = row["phases"][phase]["test"]["wauc"]
     return wauc

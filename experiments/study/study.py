@@ -17,7 +17,7 @@ from experiments import runs
 from experiments.errors import RunError
 from experiments.provenance import provenance
 from experiments.study import trainer
-from experiments.study.arm import Arm
+from experiments.study.arm import AnyArm
 from experiments.study.arm import Result
 from experiments.study.arm import results
 from experiments.study.arm import rival_of
@@ -58,7 +58,7 @@ class Study:
     name: str
     title: str
     explanation: str
-    arms: Callable[[DataSet, str], list[Arm]]
+    arms: Callable[[DataSet, str], Sequence[AnyArm]]
     table: Callable[[Sequence[Result]], str] = arm_table
     of_domains: str | None = None
     figure: Callable[[Sequence[Result], pathlib.Path], None] | None = None
@@ -261,7 +261,7 @@ def _warn_of_unsearched(sets: Sequence[DataSet], console: Console) -> None:
             )
 
 
-def named(arms: Sequence[Arm], models: Sequence[str]) -> list[Arm]:
+def named(arms: Sequence[AnyArm], models: Sequence[str]) -> list[AnyArm]:
     """The rows whose model, or own name, is among those.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from experiments.study.arm import ChosenArm
 from experiments.study.run_log import RunLog
 
 
@@ -48,8 +49,9 @@ def fake_log():
     def make(path, arms, seeds):
         log = RunLog(path)
         for number, arm in enumerate(arms):
-            # What is chosen among others has no run of its own.
-            for seed in range(0 if arm.among else seeds):
+            if isinstance(arm, ChosenArm):
+                continue  # It has no run of its own.
+            for seed in range(seeds):
                 run = arm.run(seed)
                 if run in log:
                     continue

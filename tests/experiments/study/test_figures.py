@@ -72,6 +72,16 @@ def test_a_temperature_alone_is_no_line(monkeypatch):
     assert set(panels(single)) == {"x", "y"}
 
 
+def test_without_a_rival_no_domain_has_a_bar(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr(figures, "_save", lambda one, _: kept.append(one))
+    alone = result(SETS[0], "mlp", "base", 0.80)
+    figures.domain_gains([alone], tmp_path / "gains.png")
+    (axes,) = kept[0].axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["a", "b"]
+    assert not axes.patches
+
+
 def test_a_line_of_gains_for_each_model_below_its_data_set(drawn):
     one, other = SETS
     axes = drawn(

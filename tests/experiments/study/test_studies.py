@@ -17,6 +17,7 @@ from experiments.study import lines
 from experiments.study import recipes
 from experiments.study import trainer
 from experiments.study.arm import Arm
+from experiments.study.arm import ChosenArm
 from experiments.study.arm import results
 from experiments.study.data_set import DataSet
 from experiments.study.run_log import RunLog
@@ -272,7 +273,7 @@ def test_each_tables_rows_can_be_built(name, preset, prepared):
     # What differs has a run of its own, but for the two phases of one.
     by_key = {}
     for arm in arms:
-        if not arm.among:
+        if isinstance(arm, Arm):
             by_key.setdefault(arm.run(0).key, []).append(arm)
     for sharing in by_key.values():
         assert len({arm.phase for arm in sharing}) == len(sharing)
@@ -306,7 +307,8 @@ def test_each_table_and_figure_is_made_of_results(
     rows = rows_beside(path)
     assert len(rows) == len(arms)
     for row, arm in zip(rows, arms, strict=True):
-        later = max(one.later for one in arm.among or [arm])
+        needed = [arm] if isinstance(arm, Arm) else arm.among
+        later = max(one.later for one in needed)
         assert row["seeds"] == 3 - later
     text = path.read_text()
     assert text.startswith(f"# {study.title}\n")
@@ -465,7 +467,7 @@ def test_another_base_does_not_count(prepared, tmp_path, fake_log, changes):
 
 def test_validation_chooses_among_arms_run_by_run(prepared, tmp_path):
     base, both, joint = small_arms(prepared, "tuned")
-    chosen = Arm.chosen("chosen", [both, joint])
+    chosen = ChosenArm("chosen", [both, joint])
     log = RunLog(tmp_path / "runs.jsonl")
 
     def add(arm, seed, *waucs):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments.study import by_domain
+from experiments.study import best_by_domain
 from experiments.study.arm import Arm
+from experiments.study.arm import ChosenArm
 from experiments.study.arm import results
 from experiments.study.data_set import DataSet
 from mlora_tf.evaluation import evaluate
@@ -49,7 +50,7 @@ def test_it_is_what_the_chosen_models_predictions_give(seed, one_class):
     best = np.argmax(np.nan_to_num(valid, nan=-1.0), axis=0)
     mine = scores[best[domain], np.arange(len(domain))]
     expected = evaluate(label, mine, domain, NAMES).to_dict()
-    found = by_domain.best(phases)
+    found = best_by_domain.best(phases)
     assert found["test"]["domains"] == expected["domains"]
     for metric in ("wauc", "macro_auc", "logloss"):
         assert found["test"][metric] == pytest.approx(expected[metric])
@@ -64,7 +65,7 @@ def test_it_is_what_the_chosen_models_predictions_give(seed, one_class):
 def test_of_equal_models_the_first_one_answers():
     (first, *_), *_ = models(0, None)
     test = {**first["test"], "domains": [None] * 3}
-    found = by_domain.best([first, {**first, "test": test}])
+    found = best_by_domain.best([first, {**first, "test": test}])
     assert found["test"]["domains"] == first["test"]["domains"]
 
 
@@ -72,7 +73,7 @@ def test_an_arm_by_domain_has_the_runs_of_all_that_it_is_of(tmp_path, fake_log):
     data = DataSet("data/shops", "a" * 64, NAMES)
     base = Arm(data, "mlp", "base", Recipe(tower="shared"))
     other = Arm(data, "mlp", "other", Recipe(), rival="base")
-    best = Arm.chosen("by domain", [other, base], by_domain=True)
+    best = ChosenArm("by domain", [other, base], by_domain=True)
     log = fake_log(tmp_path / "runs.jsonl", [base, other], seeds=3)
     found = results(log, [base, other, best])[-1]
     assert len(found.phases) == 3
