@@ -76,7 +76,10 @@ def main() -> None:
     with progress.waiting(f"Reading {values['data']}"):
         log = data.load(values["data"])
     finished_run.check_schema(
-        *(log.schema, schema, values["data"], run),
+        log.schema,
+        schema,
+        values["data"],
+        run,
         "Prepare it with data_prep.table --like=..., naming",
     )
     own = finished_run.config(run).get("data") == log.fingerprint

@@ -152,7 +152,8 @@ def check_unseen(run: pathlib.Path, data: str, *, named: bool) -> None:
         logging.warning(
             "%s doesn't say which files its data are from: only you know "
             "whether it has learned rows of %s.",
-            *(run, data),
+            run,
+            data,
         )
         return
     same = [files[digest] for digest in known if digest in files]

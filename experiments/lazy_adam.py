@@ -34,7 +34,10 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
 
     def arm(name: str, strength: float, **changes: Any) -> Arm:
         adapted = recipe(
-            *(preset, data, "mlp", "mlora"),
+            preset,
+            data,
+            "mlp",
+            "mlora",
             schedule="joint",
             embedding_l2=strength,
             **changes,

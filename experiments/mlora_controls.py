@@ -34,9 +34,7 @@ def arms(data: DataSet, preset: str) -> list[AnyArm]:
     joint = recipe(preset, data, "mlp", "mlora", schedule="joint")
     phases = two_phase(preset, data, "mlp")
     train_on = recipe(
-        *(preset, data, "mlp", "shared"),
-        schedule="two_phase",
-        control="train_on",
+        preset, data, "mlp", "shared", schedule="two_phase", control="train_on"
     )
     # Each is what it is a part of, but for that part: a bias is on a base.
     bias = dataclasses.replace(

@@ -29,7 +29,10 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         found.append(base_arm(data, preset, backbone))
         for temperature in TEMPERATURES:
             adapted = recipe(
-                *(preset, data, backbone, "mlora"),
+                preset,
+                data,
+                backbone,
+                "mlora",
                 schedule="joint",
                 temperature=temperature,
             )

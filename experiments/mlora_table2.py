@@ -77,11 +77,7 @@ def backbone_arms(data: DataSet, preset: str, backbone: str) -> list[Arm]:
     return [
         base_arm(data, preset, backbone),
         *(
-            Arm(
-                *(data, backbone, name, schedule),
-                rival="base",
-                paper=printed,
-            )
+            Arm(data, backbone, name, schedule, rival="base", paper=printed)
             for name, schedule in schedules
         ),
     ]
@@ -109,11 +105,7 @@ def star_arms(data: DataSet, preset: str) -> list[Arm]:
     return [
         Arm(data, "star", "base", base, phase=0, paper=printed.base),
         *(
-            Arm(
-                *(data, "star", name, schedule),
-                rival="base",
-                paper=printed.mlora,
-            )
+            Arm(data, "star", name, schedule, rival="base", paper=printed.mlora)
             for name, schedule in schedules
         ),
     ]

@@ -30,7 +30,10 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
                     f"{times}x",
                     name,
                     recipe(
-                        *(preset, data, "mlp", tower),
+                        preset,
+                        data,
+                        "mlp",
+                        tower,
                         schedule="joint",
                         hidden_units=units,
                     ),

@@ -14,8 +14,12 @@ def define_flag() -> None:
 
 
 RUN_FILES = {
-    *("README.md", "config.json", "history.csv", "metrics.json"),
-    *("model.keras", "schema.json"),
+    "README.md",
+    "config.json",
+    "history.csv",
+    "metrics.json",
+    "model.keras",
+    "schema.json",
 }
 """What a run's folder has, by which it is whole."""
 

@@ -12,8 +12,13 @@ PACKAGES = ("tensorflow", "keras", "numpy", "pyarrow")
 
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 VECTORS = {
-    *("avx2", "fma", "avx_vnni", "amx_tile"),
-    *("avx512f", "avx512_vnni", "avx512_bf16"),
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "amx_tile",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
 }
 """What a CPU may have that TensorFlow's kernels are chosen by."""
 
@@ -53,8 +58,12 @@ def _commit() -> str | None:
         commit = _git("rev-parse", "HEAD")
         # Results are what commands write: rewriting one changes no command.
         changes = _git(
-            *("status", "--porcelain", "--untracked-files=no", "--"),
-            *(".", ":!experiments/results"),
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ".",
+            ":!experiments/results",
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -57,8 +57,12 @@ STUDIES: tuple[Study, ...] = (
 )
 
 OTHERS = (
-    *("table1", "mlora_parameters", "search"),
-    *("speed", "step_profile", "serving"),
+    "table1",
+    "mlora_parameters",
+    "search",
+    "speed",
+    "step_profile",
+    "serving",
 )
 """Tables that other commands write."""
 

@@ -64,7 +64,10 @@ def export_command(output: pathlib.Path, imports: Sequence[str] = ()) -> str:
     """
     return shlex.join(
         [
-            *("python", "-m", "experiments.export", f"--run={output}"),
+            "python",
+            "-m",
+            "experiments.export",
+            f"--run={output}",
             f"--output=served/{output.resolve().name}",
             *_import_flag(imports),
         ]

@@ -88,7 +88,9 @@ def main() -> None:
     schema = Schema.load(run / "schema.json")
     finished_run.check_schema(
         Schema.load(like.folder / "schema.json"),
-        *(schema, values["like"], run),
+        schema,
+        values["like"],
+        run,
         "Name as --like",
     )
     log = Log(values["input"], like.fill)

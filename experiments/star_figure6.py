@@ -25,7 +25,9 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
     """Two rows for each model."""
     return [
         Arm(
-            *(data, name, "with" if auxiliary else "without"),
+            data,
+            name,
+            "with" if auxiliary else "without",
             star_recipe(preset, data, tower, auxiliary=auxiliary),
             rival="without" if auxiliary else None,
         )

@@ -34,7 +34,9 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         }
         for order, batches in orders.items():
             recipe = star_recipe(
-                *(preset, data, tower),
+                preset,
+                data,
+                tower,
                 max_epochs=1,
                 batches="sliding_window",
                 window_rows=batches * once.batch_size,

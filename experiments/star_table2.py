@@ -41,7 +41,10 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
     """A row for each model."""
     return [
         Arm(
-            *(data, "mlp", name, star_recipe(preset, data, tower)),
+            data,
+            "mlp",
+            name,
+            star_recipe(preset, data, tower),
             rival=None if name == "Base" else "Base",
             paper=paper.STAR_TABLE2.get(tower),
         )

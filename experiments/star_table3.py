@@ -36,7 +36,9 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
     first = f"{FCN['shared']}, batch"
     return [
         Arm(
-            *(data, "mlp", f"{FCN[tower]}, {norm}"),
+            data,
+            "mlp",
+            f"{FCN[tower]}, {norm}",
             star_recipe(preset, data, tower, norm=norm),
             rival=None if f"{FCN[tower]}, {norm}" == first else first,
             paper=paper.STAR_TABLES_3_AND_4[tower, norm],

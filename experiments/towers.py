@@ -34,7 +34,9 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         base_arm(data, preset, "mlp"),
         *(
             Arm(
-                *(data, "mlp", tower),
+                data,
+                "mlp",
+                tower,
                 recipe(preset, data, "mlp", tower, schedule="joint"),
                 rival="base",
             )
@@ -43,9 +45,14 @@ def arms(data: DataSet, preset: str) -> list[Arm]:
         ),
         *(
             Arm(
-                *(data, "mlp", f"star, {form}"),
+                data,
+                "mlp",
+                f"star, {form}",
                 recipe(
-                    *(preset, data, "mlp", "star"),
+                    preset,
+                    data,
+                    "mlp",
+                    "star",
                     tower_options={"mlora": form},
                 ),
                 rival="base",

@@ -48,8 +48,13 @@ ALLOWED: dict[str, Collection[str]] = {
 """By field, the names that it can have."""
 
 COUNTS = (
-    *("batch_size", "max_epochs", "patience", "embedding_dim"),
-    *("temperature", "max_adapter_params", "epoch_steps"),
+    "batch_size",
+    "max_epochs",
+    "patience",
+    "embedding_dim",
+    "temperature",
+    "max_adapter_params",
+    "epoch_steps",
 )
 """Fields that are at least 1, or None where a recipe may leave them out."""
 

@@ -119,7 +119,9 @@ def run(commands: Mapping[str, Sequence[str]], runs: pathlib.Path) -> None:
         _say(f"{done}/{len(commands)} {name}")
         finished = subprocess.run(
             [
-                *(sys.executable, "-m", f"{suite.PACKAGE}.{name}"),
+                sys.executable,
+                "-m",
+                f"{suite.PACKAGE}.{name}",
                 *given,
                 f"--output={runs}",
             ]

@@ -73,8 +73,11 @@ def first_step(data: str | pathlib.Path) -> dict[str, float]:
 
     finished = subprocess.run(
         [
-            *(sys.executable, "-m", "experiments.benchmarks.first_step"),
-            *(f"--data={data}", f"--began={time.time()!r}"),
+            sys.executable,
+            "-m",
+            "experiments.benchmarks.first_step",
+            f"--data={data}",
+            f"--began={time.time()!r}",
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -19,7 +19,9 @@ def data_sets(log: RunLog) -> list[DataSet]:
         found.setdefault(
             row["fingerprint"],
             DataSet(
-                *(f"data/{row['data']}", row["fingerprint"], names),
+                f"data/{row['data']}",
+                row["fingerprint"],
+                names,
                 chosen_on(row["fingerprint"], log.path.parent),
             ),
         )

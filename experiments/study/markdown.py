@@ -64,9 +64,11 @@ def gain_table(
     columns = [(main, name) for name in names]
     more = [(metric, name) for metric in others for name in names[-1:]]
     heading = ["data", "model", "seeds", f"{HEADINGS[main]} of the base"]
-    heading += ["paper's"] * of_paper
+    if of_paper:
+        heading.append("paper's")
     heading += [f"gain, {_brief(name)}" for _, name in columns]
-    heading += ["paper's gain"] * of_paper
+    if of_paper:
+        heading.append("paper's gain")
     heading += [
         f"{HEADINGS[metric]} gain, {_brief(name)}" for metric, name in more
     ]
@@ -162,9 +164,9 @@ def _gain_cell(one: Result | None, rival: Result, metric: str) -> str:
         return ""
     text, p = gain(one, rival, metric)
     seeds = len(one.phases)
-    notes = [f"p {p}"] * bool(p)
+    notes = [f"p {p}"] if p else []
     if seeds < len(rival.phases):
-        notes.append(f"{seeds} seed{'s' * (seeds > 1)}")
+        notes.append("1 seed" if seeds == 1 else f"{seeds} seeds")
     return f"{text} ({', '.join(notes)})" if notes else text
 
 

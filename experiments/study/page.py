@@ -38,7 +38,9 @@ class Section:
         """
         heading, _, text = path.read_text("utf-8").partition("\n")
         return cls(
-            *(path.stem, heading.removeprefix("# "), text),
+            path.stem,
+            heading.removeprefix("# "),
+            text,
             picture if picture.is_file() else None,
         )
 

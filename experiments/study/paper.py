@@ -7,8 +7,16 @@ from experiments.study.data_set import DataSet
 GENDERS = {"F", "M"}
 
 _COLUMNS = (
-    *("mlp", "star", "wide_deep", "nfm", "autoint"),
-    *("pnn", "dcn", "fibinet", "deepfm", "xdeepfm"),
+    "mlp",
+    "star",
+    "wide_deep",
+    "nfm",
+    "autoint",
+    "pnn",
+    "dcn",
+    "fibinet",
+    "deepfm",
+    "xdeepfm",
 )
 
 

@@ -91,7 +91,10 @@ def star_mlora(name: str, data: DataSet, schedule: str) -> Recipe:
     """
     adapters = recipe(name, data, "mlp", "mlora")
     return recipe(
-        *(name, data, "mlp", "star"),
+        name,
+        data,
+        "mlp",
+        "star",
         schedule=schedule,
         temperature=adapters.temperature,
         rank_power=adapters.rank_power,

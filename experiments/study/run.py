@@ -14,8 +14,14 @@ from mlora_tf.recipes import RecipeError
 from mlora_tf.recipes import changes
 
 _OF_ADAPTERS = (
-    *("schedule", "control", "tower_options", "stop_by_domain"),
-    *("temperature", "max_adapter_params", "rank_power", "lora_bias"),
+    "schedule",
+    "control",
+    "tower_options",
+    "stop_by_domain",
+    "temperature",
+    "max_adapter_params",
+    "rank_power",
+    "lora_bias",
 )
 """Fields that a base doesn't read."""
 

@@ -48,15 +48,10 @@ def _phase(
     phase: dict[str, Any], history: list[dict[str, str]]
 ) -> dict[str, Any]:
     valid, test = phase["valid"], phase["test"]
+    kept = ("phase", "epochs", "best_epoch", "parameters", "domain_parameters")
     overall = ("wauc", "macro_auc", "auc", "logloss", "user_auc")
     return {
-        **{
-            name: phase[name]
-            for name in (
-                *("phase", "epochs", "best_epoch"),
-                *("parameters", "domain_parameters"),
-            )
-        },
+        **{name: phase[name] for name in kept},
         "train_seconds": round(
             sum(float(epoch["train_seconds"]) for epoch in history), 1
         ),

@@ -203,7 +203,10 @@ class Study:
         if pathlib.Path(values.output).resolve() == RESULTS.resolve():
             return None
         return self._line(
-            *(values.data, values.models, values.seeds, values.preset),
+            values.data,
+            values.models,
+            values.seeds,
+            values.preset,
             f"--output={values.output}",
         )
 
@@ -217,7 +220,9 @@ class Study:
     ) -> str:
         return shlex.join(
             [
-                *("python", "-m", f"experiments.{self.name}"),
+                "python",
+                "-m",
+                f"experiments.{self.name}",
                 f"--data={','.join(data)}",
                 *([f"--models={','.join(models)}"] if models else []),
                 f"--seeds={seeds}",

@@ -85,7 +85,9 @@ def _row(run: Run, output: pathlib.Path) -> dict[str, Any]:
     try:
         with StopSignals() as stop:
             runs.run(
-                *(log, run.recipe, output),
+                log,
+                run.recipe,
+                output,
                 strategy=_strategy(),
                 export=False,
                 stop=stop,

@@ -90,12 +90,11 @@ def star(
             f"max_adapter_params={max_adapter_params!r}"
         )
     parallel = mlora == "parallel"
+    of_parallel = (lora_alpha, lora_dropout, lora_regularizer, adapted_layers)
     adapted: Collection[int] = ()
     if parallel:
         adapted = chosen_layers(adapted_layers, hidden)
-    elif (lora_alpha, lora_dropout, lora_regularizer, adapted_layers) != (
-        *(None, 0.0, None, None),
-    ):
+    elif of_parallel != (None, 0.0, None, None):
         raise ValueError(
             "lora_alpha, lora_dropout, lora_regularizer and adapted_layers are "
             f'for mlora="parallel". Received: lora_alpha={lora_alpha!r}, '
