@@ -30,6 +30,7 @@ from experiments import binary
 from experiments import finished_run
 from experiments.errors import RunError
 from experiments.import_flag import define_import_flag
+from experiments.threads import define_threads_flag
 
 if TYPE_CHECKING:
     from mlora_tf.features import Feature
@@ -67,9 +68,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "learning_rate", None, "The optimizer's; the run's, unless given."
     )
-    flags.DEFINE_integer(
-        "threads", None, "TensorFlow's; one a core by default.", lower_bound=1
-    )
+    define_threads_flag()
     flags.DEFINE_bool("export", True, "Also write a SavedModel.")
     define_import_flag()
 

@@ -19,6 +19,7 @@ from absl import flags
 from experiments import command_line
 from experiments import finished_run
 from experiments.errors import RunError
+from experiments.errors import first_line
 from experiments.import_flag import define_import_flag
 
 ALL, NONE = "all", "none"
@@ -68,8 +69,7 @@ def main() -> None:
             )
     # The errors of a file that is missing, or damaged, among others.
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        (first, *_) = str(error).splitlines() or [type(error).__name__]
-        raise RunError(f"{run} isn't exported: {first}") from None
+        raise RunError(f"{run} isn't exported: {first_line(error)}") from None
     print(version)
 
 

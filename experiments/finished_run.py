@@ -10,6 +10,7 @@ from absl import logging
 
 from data_prep.layout import MANIFEST
 from experiments.errors import RunError
+from experiments.errors import first_line
 
 VECTORS = re.compile(r"vectors\.(?!(csv|tsv|parquet)$)\w+(:.*)?", re.DOTALL)
 """A source of pretrained vectors, which has no rows; no log, as vectors.csv is.
@@ -199,5 +200,5 @@ def loaded(path: pathlib.Path) -> Any:
         return keras.models.load_model(path, safe_mode=True)
     # Keras raises whatever it meets in a file.
     except Exception as error:
-        (first, *_) = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path.name} can't be read: {first}") from None
+        said = f"{path.name} can't be read: {first_line(error)}"
+        raise ValueError(said) from None

@@ -80,9 +80,6 @@ def table(found: Sequence[Result]) -> str:
     rows = []
     for one in found:
         logloss = Summary.of(one.test("logloss")).text(digits=4)
-        seconds = min(
-            phase["train_seconds"] / phase["epochs"] for phase in one.phases
-        )
         rows.append(
             (
                 one.arm.data.name,
@@ -92,7 +89,7 @@ def table(found: Sequence[Result]) -> str:
                 measured(one, "wauc"),
                 *gain(one, rival_of(one, found), "wauc"),
                 logloss,
-                f"{seconds:.1f}",
+                f"{one.epoch_seconds:.1f}",
             )
         )
     return markdown_table(heading, rows)

@@ -13,19 +13,19 @@ two cores by gender, four to five hours with amazon-6.
 from experiments import binary
 from experiments.mlora_table2 import base_arm
 from experiments.study import figures
+from experiments.study import paper
 from experiments.study.arm import Arm
 from experiments.study.data_set import DataSet
 from experiments.study.recipes import recipe
 from experiments.study.study import Study
 
-BACKBONES = ("mlp", "fibinet", "deepfm")
 TEMPERATURES = tuple(2**power for power in range(9))
 
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
     """A base and nine temperatures for each backbone."""
     found = []
-    for backbone in BACKBONES:
+    for backbone in paper.MLORA_BACKBONES:
         found.append(base_arm(data, preset, backbone))
         for temperature in TEMPERATURES:
             adapted = recipe(

@@ -39,6 +39,7 @@ from experiments.study.chosen import RESULTS
 from experiments.study.data_set import DataSet
 from experiments.study.recipes import recipe
 from experiments.study.statistics import Summary
+from experiments.threads import define_threads_flag
 from mlora_tf.recipes import Recipe
 
 TITLE = "MLoRA's section 4.6: a domain that comes later"
@@ -55,12 +56,7 @@ def define_flags() -> None:
         "output", str(RESULTS), "Where new_domain.jsonl and the table are."
     )
     flags.DEFINE_string("runs", "runs/new_domain", "Where models are trained.")
-    flags.DEFINE_integer(
-        "threads",
-        None,
-        "TensorFlow's; one a core by default.",
-        lower_bound=1,
-    )
+    define_threads_flag()
 
 
 def main() -> None:

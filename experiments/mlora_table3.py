@@ -14,19 +14,18 @@ import functools
 from experiments import binary
 from experiments import mlora_table2
 from experiments.study import figures
+from experiments.study import paper
 from experiments.study.arm import Arm
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import domain_table
 from experiments.study.study import Study
-
-BACKBONES = ("mlp", "fibinet", "deepfm")
 
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
     """The rows on a data set."""
     return [
         arm
-        for backbone in BACKBONES
+        for backbone in paper.MLORA_BACKBONES
         for arm in mlora_table2.backbone_arms(data, preset, backbone)
     ]
 

@@ -36,15 +36,13 @@ from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.study import Study
 
-BACKBONES = ("mlp", "fibinet", "deepfm")
-
 
 def arms(data: DataSet, preset: str) -> list[Arm]:
     """The rows on a data set."""
     return [
         *(
             arm
-            for backbone in BACKBONES
+            for backbone in paper.MLORA_BACKBONES
             for arm in mlora_table2.backbone_arms(data, preset, backbone)
         ),
         *mlora_table2.star_arms(data, preset),

@@ -21,6 +21,7 @@ from experiments.errors import RunError
 from experiments.run_callbacks import standard_callbacks
 from experiments.run_folder import write
 from experiments.run_folder import write_json
+from experiments.threads import limit_threads
 from mlora_tf import bootstrap
 from mlora_tf import serving
 from mlora_tf import training
@@ -211,8 +212,7 @@ def start_tensorflow(
             TF_CONFIG states have come.
     """
     if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        limit_threads(threads)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     try:

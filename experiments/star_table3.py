@@ -13,6 +13,7 @@ by occupation, 35 minutes with amazon-6.
 import functools
 
 from experiments import binary
+from experiments.star_table2 import METRICS
 from experiments.study import paper
 from experiments.study.arm import Arm
 from experiments.study.data_set import DataSet
@@ -20,7 +21,6 @@ from experiments.study.markdown import arm_table
 from experiments.study.recipes import star_recipe
 from experiments.study.study import Study
 
-METRICS = ("user_auc", "wauc", "auc")
 FCN = {"shared": "Base", "star": "star FCN"}
 PARTS = (
     ("shared", "batch"),

@@ -82,9 +82,6 @@ def table(found: Sequence[Result]) -> str:
     for one in found:
         rival = rival_of(one, found)
         last = one.phases[-1]
-        seconds = min(
-            phase["train_seconds"] / phase["epochs"] for phase in one.phases
-        )
         rows.append(
             (
                 one.arm.data.name,
@@ -96,7 +93,7 @@ def table(found: Sequence[Result]) -> str:
                 *gain(one, rival, "macro_auc"),
                 f"{last['parameters']:,}",
                 f"{last['domain_parameters']:,}",
-                f"{seconds:.1f}",
+                f"{one.epoch_seconds:.1f}",
             )
         )
     return markdown_table(heading, rows)

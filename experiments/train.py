@@ -23,6 +23,7 @@ from experiments.recipe_flags import define_recipe_flags
 from experiments.recipe_flags import recipe_from_flags
 from experiments.run_readme import export_command
 from experiments.summary import summary
+from experiments.threads import define_threads_flag
 from mlora_tf.recipes import Recipe
 
 
@@ -44,12 +45,7 @@ def define_flags() -> None:
         "worker that TF_CONFIG states.",
         lower_bound=1,
     )
-    flags.DEFINE_integer(
-        "threads",
-        None,
-        "TensorFlow's; one a core by default.",
-        lower_bound=1,
-    )
+    define_threads_flag()
     flags.DEFINE_bool(
         "deterministic", False, "The same bits on every run; slower."
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments import binary
+from experiments.threads import limit_threads
 
 LAYERS, DIM = 3, 8
 ROUNDS = 15
@@ -22,14 +23,11 @@ SIZES = [
 
 def main() -> None:
     """Times every size and writes the result."""
-    import tensorflow as tf
-
     from experiments.benchmarks.harness import quiet_tracing
     from experiments.benchmarks.harness import write_result
 
     quiet_tracing()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    limit_threads(1)
     rows: list[dict[str, Any]] = []
     print(f"{'batch':>6} {'fields':>6} {'by pair':>8} {'by row':>8} ms")
     for batch, fields in SIZES:

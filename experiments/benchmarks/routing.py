@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments import binary
+from experiments.threads import limit_threads
 
 BATCH, WIDTH, UNITS = 1024, 256, 128
 ROUNDS = 15
@@ -27,14 +28,11 @@ SIZES = [
 
 def main() -> None:
     """Times every size and writes the result."""
-    import tensorflow as tf
-
     from experiments.benchmarks.harness import quiet_tracing
     from experiments.benchmarks.harness import write_result
 
     quiet_tracing()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    limit_threads(1)
     rows: list[dict[str, Any]] = []
     for domains, rank in SIZES:
         row = time_forms(domains, rank)

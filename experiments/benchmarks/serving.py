@@ -33,6 +33,7 @@ from absl import flags
 
 from experiments import binary
 from experiments.benchmarks import suite
+from experiments.threads import define_threads_flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +63,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "calls", Settings.calls, "Requests to each.", lower_bound=1
     )
-    flags.DEFINE_integer(
-        "threads",
-        None,
-        "TensorFlow's; one a core by default.",
-        lower_bound=1,
-    )
+    define_threads_flag()
     flags.DEFINE_string("output", None, "Folder of the results.")
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from experiments import binary
 from experiments.markdown_table import markdown_table
 from experiments.markdown_table import row
+from experiments.threads import limit_threads
 
 STEPS = 64
 DOMAINS = {"shared": (10,), "mlora": (2, 10, 30, 100, 1000), "star": (10, 100)}
@@ -54,14 +55,11 @@ class Spent:
 
 def main() -> None:
     """Profiles every workload and writes the result."""
-    import tensorflow as tf
-
     from experiments.benchmarks import harness
     from experiments.benchmarks import steps
 
     harness.quiet_tracing()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    limit_threads(1)
     rows = []
     for tower, domains in DOMAINS.items():
         for each in domains:

@@ -16,6 +16,8 @@ from absl import flags
 
 from experiments import binary
 from experiments.errors import RunError
+from experiments.threads import define_threads_flag
+from experiments.threads import limit_threads
 
 RUNS = "runs/speed"
 PACKAGE = "experiments.benchmarks"
@@ -52,12 +54,7 @@ def define_flags() -> None:
         "How long a turn of steps takes, about.",
         lower_bound=0,
     )
-    flags.DEFINE_integer(
-        "threads",
-        None,
-        "TensorFlow's; one a core by default.",
-        lower_bound=1,
-    )
+    define_threads_flag()
 
 
 def arguments(names: Iterable[str] = FLAGS) -> list[str]:
@@ -123,11 +120,8 @@ def _main(name: str, measure: Callable[[Settings], dict[str, Any]]) -> None:
 
 
 def _set_up(threads: int | None) -> None:
-    import tensorflow as tf
-
     from experiments.benchmarks.harness import quiet_tracing
 
     quiet_tracing()
     if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        limit_threads(threads)

@@ -191,6 +191,13 @@ class Result:
     commits: frozenset[str | None]
     arithmetic: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def epoch_seconds(self) -> float:
+        """What an epoch of training took in the fastest run."""
+        return min(
+            phase["train_seconds"] / phase["epochs"] for phase in self.phases
+        )
+
     def test(self, metric: str) -> list[float]:
         """A metric of the test split: percent, but for logloss.
 

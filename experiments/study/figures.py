@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 LEAST_GAIN, MOST_GAIN = -0.3, 1.0
 """The gains that a figure of gains has room for, in points."""
 
-COLORS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fb5", "#d98c1f", "#5b6770")
+GREY = "#5b6770"
+COLORS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fb5", "#d98c1f", GREY)
 
 
 def temperatures(found: Sequence[Result], path: pathlib.Path) -> None:
@@ -109,7 +110,7 @@ def pcoc(found: Sequence[Result], path: pathlib.Path) -> None:
                 facecolors="none",
                 edgecolors=color,
             )
-        axes.axvline(1, color="#5b6770", linewidth=0.8)
+        axes.axvline(1, color=GREY, linewidth=0.8)
         axes.set_yticks(range(len(results)), [one.arm.name for one in results])
         axes.set_ylim(-0.5, len(results) - 0.5)
         axes.set_xlabel("predicted over true click rate")
@@ -139,7 +140,7 @@ def domain_gains(found: Sequence[Result], path: pathlib.Path) -> None:
                 color=color,
                 label=f"{one.arm.group} {one.arm.name}",
             )
-        axes.axhline(0, color="#5b6770", linewidth=0.8)
+        axes.axhline(0, color=GREY, linewidth=0.8)
         axes.set_xticks(
             [place + 0.4 - width / 2 for place in domains],
             [name[:18] for name in names],
@@ -217,7 +218,7 @@ def gains(found: Sequence[Result], path: pathlib.Path) -> None:
     for tick in axes.get_yticklabels()[len(places) :]:
         tick.set_fontweight("bold")
     axes.tick_params("y", length=0)
-    axes.axvline(0, color="#5b6770", linewidth=0.8)
+    axes.axvline(0, color=GREY, linewidth=0.8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.invert_yaxis()
     axes.set_xlabel("gain in test WAUC, points")

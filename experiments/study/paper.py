@@ -20,6 +20,10 @@ _COLUMNS = (
 )
 
 
+MLORA_BACKBONES = ("mlp", "fibinet", "deepfm")
+"""Those of its ten models that MLoRA's Table 3 and Figure 4 show."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Printed:
     """A pair of numbers of MLoRA's Table 2; None where it has none.
