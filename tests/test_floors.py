@@ -8,6 +8,7 @@ TensorFlow.
 import ast
 import graphlib
 import pathlib
+import re
 import sys
 
 import pytest
@@ -276,3 +277,15 @@ def test_the_faults_are_seen(module, source, said):
 def test_a_file_without_a_floor_is_named():
     with pytest.raises(AssertionError, match=r"mlora_tf\.attic has no floor"):
         faults("mlora_tf.attic", "from mlora_tf import models", SOURCES)
+
+
+def test_build_names_every_module():
+    build = (ROOT / "BUILD.md").read_text("utf-8")
+    (tree,) = re.findall(r"\n## The floors\n.*?```\n(.*?)```", build, re.S)
+    named = set(re.findall(r"\w+", tree))
+    families = tuple(re.findall(r"(\w+_)\*", tree))
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            if path.stem.startswith("__") or path.parent.name == "benchmarks":
+                continue
+            assert path.stem in named or path.stem.startswith(families), path
