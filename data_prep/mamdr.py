@@ -42,7 +42,7 @@ from data_prep.features import sparse
 from data_prep.layout import DOMAIN
 from data_prep.layout import LABEL
 from data_prep.layout import PreparationError
-from data_prep.mamdr_files import SPLITS
+from data_prep.mamdr_files import RAW_SPLITS
 from data_prep.mamdr_files import Layout
 from data_prep.mamdr_files import Rows
 from data_prep.mamdr_files import find
@@ -154,7 +154,7 @@ def _read_all(
     keys = {
         f"{path}{split}.csv": (number, split)
         for number, path in layout.folders.items()
-        for split in SPLITS
+        for split in RAW_SPLITS
     }
     files = {}
     for name in source.names:
@@ -198,7 +198,7 @@ def _check_domains(files: Files, layout: Layout) -> None:
     for number in layout.folders:
         known = [
             rows
-            for split in SPLITS
+            for split in RAW_SPLITS
             if (rows := files[number, split]).domain is not None
         ]
         for rows in known:
@@ -224,7 +224,7 @@ def _joined(
     """Returns all columns, and each row's split."""
     domain, split, parts = [], [], []
     for index, number in enumerate(layout.folders):
-        for place, name in enumerate(SPLITS):
+        for place, name in enumerate(RAW_SPLITS):
             rows = files[number, name]
             parts.append(rows)
             domain.append(np.full(rows.label.size, index))

@@ -20,7 +20,7 @@ from data_prep.mamdr_json import MAX_IDS
 from data_prep.mamdr_json import Vocabulary
 
 COLUMNS = ("uid", "pid", "domain", "label")
-SPLITS = ("train", "val", "test")
+RAW_SPLITS = ("train", "val", "test")
 
 _ROWS = re.compile(r"((?:.*/)?)domain_([0-9]{1,9})/(train|val|test)\.csv")
 _LABELS = pa.array(["0", "1", "0.0", "1.0"])
@@ -95,7 +95,7 @@ def find(source: Source, subset: str | None) -> Layout:
         )
     ((root, found),) = folders.items()
     for path in found.values():
-        for split in SPLITS:
+        for split in RAW_SPLITS:
             if f"{path}{split}.csv" not in source.names:
                 raise PreparationError(
                     f"{source.raw}/{path} holds no {split}.csv; fetch it again."

@@ -79,6 +79,8 @@ class ClickLog:
     >>> log = ClickLog(schema, "by hand", train=rows, valid=rows, test=rows)
     >>> len(log.train), log.reading
     (3, 'memory')
+    >>> log.counts("train").tolist()
+    [[0, 1], [1, 1]]
     """
 
     schema: Schema
@@ -93,6 +95,17 @@ class ClickLog:
             rows = getattr(self, name)
             if isinstance(rows, Split):
                 object.__setattr__(self, name, typed(rows, self.schema))
+
+    def counts(self, split: str) -> np.ndarray:
+        """A split's rows by domain and label, `int64 (domains, 2)`.
+
+        Args:
+            split: "train", "valid" or "test".
+        """
+        rows = getattr(self, split)
+        size = self.schema.num_domains
+        cells = 2 * rows.domain + rows.label.astype(np.int32)
+        return np.bincount(cells, minlength=2 * size).reshape(size, 2)
 
     @property
     def reading(self) -> str:

@@ -40,7 +40,7 @@ def data_findings(
     """
     try:
         log = load(folder)
-        counts = {split: _counts(log, split) for split in SPLITS}
+        counts = {split: log.counts(split) for split in SPLITS}
     except (DataError, SchemaError, OSError) as error:
         yield Finding(PROBLEM, str(error))
         return None
@@ -209,14 +209,6 @@ def _made_with(
             f"{folder} was made with {', '.join(others)}: numbers may differ "
             "in their last digits; install those to go on with it",
         )
-
-
-def _counts(log: ClickLog, split: str) -> np.ndarray:
-    """Rows by domain and label: `(domains, 2)`."""
-    rows = getattr(log, split)
-    size = log.schema.num_domains
-    cells = 2 * rows.domain + rows.label.astype(np.int32)
-    return np.bincount(cells, minlength=2 * size).reshape(size, 2)
 
 
 def _reading(folder: pathlib.Path, log: ClickLog, rows: int) -> Finding:

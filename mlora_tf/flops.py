@@ -108,8 +108,8 @@ def _gru(layer: Any, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     biases = 6 if layer.reset_after else 3
     # Besides the biases: two gates' sum and sigmoid, the reset state, the
     # candidate's sum and tanh, and the four steps of the mixture.
-    elementwise = (biases if layer.use_bias else 0) + 11
-    return length * (6 * units * (dim + units) + elementwise * units)
+    steps = (biases if layer.use_bias else 0) + 11
+    return length * (6 * units * (dim + units) + steps * units)
 
 
 def _interest_evolution(

@@ -312,10 +312,7 @@ def _check_reading(log: ClickLog, recipe: Recipe) -> None:
 
 def _check_validation(log: ClickLog) -> None:
     """Raises unless there is an AUC that early stopping can read."""
-    size = log.schema.num_domains
-    cells = 2 * log.valid.domain + log.valid.label.astype(np.int32)
-    counts = np.bincount(cells, minlength=2 * size).reshape(size, 2)
-    if not (counts > 0).all(axis=1).any():
+    if not (log.counts("valid") > 0).all(axis=1).any():
         raise DataError(
             "no domain has both clicks and other rows in the validation "
             "split: without an AUC there, early stopping can't choose."

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from mlora_tf.layers.domain_parts import has_parts
+from mlora_tf.layers.domain_parts import on_tensorflow_cpu
 
 Tensor = Any
 
@@ -35,7 +35,7 @@ class Blocks:
         )
         blocks = (counts + block_rows - 1) // block_rows
         last_block, last_row = ops.cumsum(blocks), ops.cumsum(counts)
-        if has_parts():
+        if on_tensorflow_cpu():
             self._count = ops.sum(blocks)
         else:
             # Enough whatever the mix, for shapes that follow from the batch's:

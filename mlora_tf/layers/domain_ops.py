@@ -40,7 +40,7 @@ from mlora_tf.layers.checks import check_finite
 from mlora_tf.layers.checks import check_ids
 from mlora_tf.layers.domain_blocks import by_blocks
 from mlora_tf.layers.domain_parts import by_parts
-from mlora_tf.layers.domain_parts import has_parts
+from mlora_tf.layers.domain_parts import on_tensorflow_cpu
 from mlora_tf.layers.domain_tables import domain_rows
 from mlora_tf.layers.domain_tables import domain_sums
 from mlora_tf.layers.domain_tables import first_row
@@ -177,7 +177,11 @@ def full_rank(
     num_domains = kernels.shape[0]
     if num_domains == 1:
         return pure()
-    if has_parts() and num_domains <= PARTED_DOMAINS and not _assumed_pure:
+    if (
+        on_tensorflow_cpu()
+        and num_domains <= PARTED_DOMAINS
+        and not _assumed_pure
+    ):
         return by_parts(inputs, domain, stacks, product)
     return _by_purity(domain, pure, blocks)
 
@@ -232,19 +236,19 @@ def low_rank_form(
         low_rank_forms.masked: num_domains * rank * widths,
         low_rank_forms.gathered: GATHERED_DOMAINS * rank * widths,
     }
-    if has_parts():
+    if on_tensorflow_cpu():
         masked_domains = BLOCKED_DOMAINS + num_domains / DOMAINS_PER_BLOCK
         costs[low_rank_forms.blocked] = widths * (
             BLOCKED_COST + rank * masked_domains
         )
-    if has_parts() and num_domains <= PARTED_DOMAINS:
+    if on_tensorflow_cpu() and num_domains <= PARTED_DOMAINS:
         costs[_parted] = PART_COST * num_domains + PARTED_COST * widths
     return min(costs, key=costs.__getitem__)
 
 
 def merging_pays(num_domains: int) -> bool:
     """Whether `merged` is faster than a shared product and a low-rank one."""
-    few = has_parts() and num_domains <= MERGED_DOMAINS
+    few = on_tensorflow_cpu() and num_domains <= MERGED_DOMAINS
     return num_domains == 1 or few or _assumed_pure
 
 

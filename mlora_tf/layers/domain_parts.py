@@ -37,7 +37,7 @@ class _Parts:
     order: Tensor
 
 
-def has_parts() -> bool:
+def on_tensorflow_cpu() -> bool:
     """Whether many small products of any shapes are fast: on a CPU."""
     if keras.backend.backend() != "tensorflow":
         return False

@@ -148,8 +148,9 @@ class Calls:
         kind, made = type(layer), self._made
         if kind is layers.Dense and _is_plain(layer):
             linear = Linear(made, [layer], argument)
-            plain = layer.activation is not keras.activations.linear
-            return Plain(linear.tensor()) if plain else linear
+            if layer.activation is keras.activations.linear:
+                return linear
+            return Plain(linear.tensor())
         if kind is layers.BatchNormalization and layer.axis in (-1, 1):
             return Scaled(made, layer, argument)
         if kind is layers.Concatenate and layer.axis in (-1, 1):
