@@ -1,6 +1,5 @@
 import functools
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -149,7 +148,7 @@ def test_two_domains_differ_by_twice_the_planted_rank(rank, tmp_path):
 
 
 def test_one_domain(tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level("INFO", "absl"):
         synthetic.prepare(tmp_path / "out", rows=500, domains=1)
     assert "train: 300 rows (books 300)" in caplog.messages
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())

@@ -1,5 +1,4 @@
 import json
-import logging
 import math
 import os
 import pathlib
@@ -152,7 +151,7 @@ def test_bad_sizes(options, message, tmp_path):
 
 
 def test_the_smallest_world(tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level("INFO", "absl"):
         synthetic.prepare(
             tmp_path / "out", rows=100, domains=1, users=1, items=1
         )
