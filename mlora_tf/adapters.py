@@ -15,7 +15,7 @@ from mlora_tf.domain_slices import slices
 from mlora_tf.transform import check_names
 from mlora_tf.transform import domain_index
 from mlora_tf.transform import domain_names
-from mlora_tf.transform import weights_by_name
+from mlora_tf.weight_names import weights_by_name
 
 
 def save_adapters(

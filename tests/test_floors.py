@@ -76,6 +76,7 @@ FLOORS = {
     "mlora_tf.ranks": 4,
     "mlora_tf.transform": 4,
     "mlora_tf.vocabulary": 4,
+    "mlora_tf.weight_names": 4,
     "mlora_tf.callbacks": 5,
     "mlora_tf.domain_stopping": 5,
     "mlora_tf.distribution": 5,
