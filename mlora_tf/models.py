@@ -13,7 +13,6 @@ from mlora_tf.fields import auxiliary_logit
 from mlora_tf.fields import make_fields
 from mlora_tf.schema import DOMAIN
 from mlora_tf.schema import Schema
-from mlora_tf.towers import NORMS
 from mlora_tf.towers import TOWERS
 from mlora_tf.towers import Hidden
 from mlora_tf.towers import normalized
@@ -109,7 +108,6 @@ def build_model(
         )
     make_logits = _lookup(BACKBONES, backbone, "backbone")
     make_tower = _lookup(TOWERS, tower, "tower")
-    _lookup(NORMS, norm, "norm")
     if embedding_initializer is None:
         embedding_initializer = keras.initializers.RandomNormal(stddev=1e-4)
     fields = make_fields(

@@ -67,7 +67,7 @@ def normalized(tower: Tower, norm: str, domain: Any, num_domains: int) -> Tower:
     """
     if norm not in NORMS:
         raise ValueError(
-            f"norm must be one of {tuple(NORMS)}. Received: {norm!r}"
+            f"norm must be one of {sorted(NORMS)}. Received: {norm!r}"
         )
     normalize = NORMS[norm]
     if normalize is None:
