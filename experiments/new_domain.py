@@ -3,8 +3,6 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -17,7 +15,8 @@ from mlora_tf.data import Split
 from mlora_tf.domains import add_domain
 from mlora_tf.fine_tuning import train_only
 from mlora_tf.phases import Phase
-from mlora_tf.phases import fit_phase
+from mlora_tf.phases import PhaseCallbacks
+from mlora_tf.phases import PhaseTrainer
 from mlora_tf.predictor import Predictor
 from mlora_tf.predictor import score_split
 from mlora_tf.recipes import Recipe
@@ -44,9 +43,7 @@ class NewDomain:
         strategy: tf.distribute.Strategy,
         *,
         state_folder: pathlib.Path,
-        phase_callbacks: Callable[
-            [str, int], Sequence[keras.callbacks.Callback]
-        ],
+        phase_callbacks: PhaseCallbacks,
         stop: StopSignals | None,
     ) -> list[Phase]:
         """Trains it; called again after a crash, it goes on.
@@ -75,18 +72,10 @@ class NewDomain:
                 "more rows, or other --fractions."
             )
         state_folder.mkdir(parents=True, exist_ok=True)
-        trained = fit_phase(
-            "new_domain",
-            model,
-            own.train,
-            own,
-            recipe,
-            strategy,
-            state=state_folder / "new_domain.npz",
-            make_callbacks=phase_callbacks,
-            start=auc,
-            stop=stop,
+        trainer = PhaseTrainer(
+            own, recipe, strategy, state_folder, phase_callbacks, stop
         )
+        trained = trainer.fit("new_domain", model, start=auc)
         return [Phase("untrained", untrained, auc, -1, []), trained]
 
     def _added(self, log: ClickLog, recipe: Recipe) -> keras.Model:

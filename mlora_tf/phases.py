@@ -1,4 +1,4 @@
-"""One phase of training: a model is fitted until early stopping."""
+"""The phases of a training: each fits a model until early stopping."""
 
 import contextlib
 import dataclasses
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,105 +61,148 @@ class Phase:
     history: list[dict[str, float]]
 
 
-def fit_phase(
-    name: str,
-    model: keras.Model,
-    rows: Split | StreamedSplit,
-    log: ClickLog,
-    recipe: Recipe,
-    strategy: tf.distribute.Strategy,
-    *,
-    state: pathlib.Path,
-    make_callbacks: Callable[[str, int], Sequence[keras.callbacks.Callback]],
-    start: float | None = None,
-    start_by_domain: Mapping[str, float] | None = None,
-    stop: StopSignals | None = None,
-) -> Phase:
-    """Compiles and fits a model until early stopping, or goes on with it.
+PhaseCallbacks = Callable[[str, int], Sequence[keras.callbacks.Callback]]
+"""Makes callbacks for a phase from its name and its steps per epoch."""
 
-    Args:
-        name: The phase's name.
-        model: The model, made in the strategy's scope.
-        rows: The rows to train on.
-        log: The data, for its validation split.
+
+def no_callbacks(phase: str, steps: int) -> tuple[()]:
+    """Makes none."""
+    return ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PhaseTrainer:
+    """Fits the phases of one training: what they share.
+
+    Attributes:
+        log: The data: what is trained on, unless a phase has rows of its
+            own, and the validation split.
         recipe: The optimizer, the batches and the early stopping.
         strategy: Where to train.
-        state: The file of the phase's state.
-        make_callbacks: Makes more callbacks from the phase's name and steps.
-        start: The score that the model already has, to be beaten.
-        start_by_domain: The AUC that each domain already has; with it each
-            domain keeps its own best epoch.
-        stop: Signals that end training once its state is saved.
-
-    Raises:
-        DivergedError: A number isn't finite; the last good state is kept.
-        ClusterError: A worker was lost.
-        Stopped: A signal came; the state is saved.
+        state_folder: Holds one file of state per phase, `<phase>.npz`.
+        phase_callbacks: Makes more callbacks for a phase.
+        stop: Signals that end training once its state is saved; None leaves
+            them to others.
     """
-    stop = stop or StopSignals()
-    workers = Workers(strategy)
-    batches = Batches(
-        rows,
-        recipe.batch_size,
-        mode=recipe.batches,
-        domain_sampling=recipe.domain_sampling,
-        window_rows=recipe.window_rows,
-        epoch_steps=recipe.epoch_steps,
-        seed=recipe.seed,
-        shard=(workers.index, workers.count),
-        num_domains=log.schema.num_domains,
-    )
-    with strategy.scope():
-        # Keras 3.15 can't run several steps per execution on several workers.
-        _compile(model, recipe, 1 if workers.count > 1 else STEPS_PER_EXECUTION)
-    stopping = _stopping(log, recipe, start, start_by_domain)
-    saver = TrainingState(
-        state,
-        stopping,
-        {
-            "recipe": recipe.to_dict(),
-            "data": log.fingerprint,
-            "reading": log.reading,
-            # Streamed rows are dealt out to the workers.
-            **({"workers": workers.count} if workers.count > 1 else {}),
-        },
-        log.schema.domains,
-        stop,
-        workers,
-    )
-    with strategy.scope():
-        saver.restore(model)
-    if isinstance(stopping, DomainEarlyStopping):
-        stopping.remember(saver.history)
-    if not saver.finished:
-        finite = FiniteSteps(strategy)
-        evaluation = callbacks.ExactEvaluation(log.valid, log.schema, stop)
-        evaluation.spent = saver.seconds
-        training = OneTraining(
-            [
-                Divergence(batches, log.schema, finite, saver.done),
-                callbacks.EpochOrder(batches),
-                evaluation,
-                stopping,
-                *make_callbacks(name, batches.steps),
-                saver,
-            ],
-            model,
-            batches.steps,
+
+    log: ClickLog
+    recipe: Recipe
+    strategy: tf.distribute.Strategy
+    state_folder: pathlib.Path
+    phase_callbacks: PhaseCallbacks = no_callbacks
+    stop: StopSignals | None = None
+
+    def fit(
+        self,
+        name: str,
+        model: keras.Model,
+        rows: Split | StreamedSplit | None = None,
+        *,
+        start: float | None = None,
+        start_by_domain: Mapping[str, float] | None = None,
+    ) -> Phase:
+        """Compiles and fits a model until early stopping, or goes on with it.
+
+        Args:
+            name: The phase's name.
+            model: The model, made in the strategy's scope.
+            rows: The rows to train on; None for the log's.
+            start: The score that the model already has, to be beaten.
+            start_by_domain: The AUC that each domain already has; with it
+                each domain keeps its own best epoch.
+
+        Raises:
+            DivergedError: A number isn't finite; the last good state is kept.
+            ClusterError: A worker was lost.
+            Stopped: A signal came; the state is saved.
+        """
+        stop = self.stop or StopSignals()
+        workers = Workers(self.strategy)
+        batches = self._batches(
+            self.log.train if rows is None else rows, workers
         )
-        with (
-            stop.held(),
-            _clear_errors(name, batches, saver),
-            workers.together(),
-            mended_fit(strategy),
-            untuned_replicas(),
-            pure_batches(recipe.batches == "per_domain"),
-            finite.counted(model),
-        ):
-            _fit(training, batches, strategy, saver, recipe.max_epochs)
-    return Phase(
-        name, model, saver.best, saver.best_epoch, history=saver.history
-    )
+        with self.strategy.scope():
+            # Keras 3.15 can't run several steps per execution on several
+            # workers.
+            steps = 1 if workers.count > 1 else STEPS_PER_EXECUTION
+            _compile(model, self.recipe, steps)
+        stopping = _stopping(self.log, self.recipe, start, start_by_domain)
+        saver = TrainingState(
+            self.state_folder / f"{name}.npz",
+            stopping,
+            self._identity(workers),
+            self.log.schema.domains,
+            stop,
+            workers,
+        )
+        with self.strategy.scope():
+            saver.restore(model)
+        if isinstance(stopping, DomainEarlyStopping):
+            stopping.remember(saver.history)
+        if not saver.finished:
+            finite = FiniteSteps(self.strategy)
+            evaluation = callbacks.ExactEvaluation(
+                self.log.valid, self.log.schema, stop
+            )
+            evaluation.spent = saver.seconds
+            training = OneTraining(
+                [
+                    Divergence(batches, self.log.schema, finite, saver.done),
+                    callbacks.EpochOrder(batches),
+                    evaluation,
+                    stopping,
+                    *self.phase_callbacks(name, batches.steps),
+                    saver,
+                ],
+                model,
+                batches.steps,
+            )
+            with (
+                stop.held(),
+                _clear_errors(name, batches, saver),
+                workers.together(),
+                mended_fit(self.strategy),
+                untuned_replicas(),
+                pure_batches(self.recipe.batches == "per_domain"),
+                finite.counted(model),
+            ):
+                _fit(
+                    training,
+                    batches,
+                    self.strategy,
+                    saver,
+                    self.recipe.max_epochs,
+                )
+        return Phase(
+            name, model, saver.best, saver.best_epoch, history=saver.history
+        )
+
+    def _batches(
+        self, rows: Split | StreamedSplit, workers: Workers
+    ) -> Batches:
+        return Batches(
+            rows,
+            self.recipe.batch_size,
+            mode=self.recipe.batches,
+            domain_sampling=self.recipe.domain_sampling,
+            window_rows=self.recipe.window_rows,
+            epoch_steps=self.recipe.epoch_steps,
+            seed=self.recipe.seed,
+            shard=(workers.index, workers.count),
+            num_domains=self.log.schema.num_domains,
+        )
+
+    def _identity(self, workers: Workers) -> dict[str, Any]:
+        """What tells a saved state of this training from others."""
+        identity: dict[str, Any] = {
+            "recipe": self.recipe.to_dict(),
+            "data": self.log.fingerprint,
+            "reading": self.log.reading,
+        }
+        if workers.count > 1:
+            # Streamed rows are dealt out to the workers.
+            identity["workers"] = workers.count
+        return identity
 
 
 def _stopping(

@@ -2,42 +2,29 @@
 
 import logging
 import pathlib
-from collections.abc import Callable
-from collections.abc import Sequence
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mlora_tf.data import ClickLog
 from mlora_tf.data import DataError
 from mlora_tf.data import Split
 from mlora_tf.data import StreamedSplit
-from mlora_tf.models import build_model
-from mlora_tf.phases import OPTIMIZERS
-from mlora_tf.phases import STEPS_PER_EXECUTION
 from mlora_tf.phases import Phase
-from mlora_tf.phases import fit_phase
-from mlora_tf.ranks import limit_ranks
+from mlora_tf.phases import PhaseCallbacks
+from mlora_tf.phases import PhaseTrainer
+from mlora_tf.phases import no_callbacks
+from mlora_tf.recipe_models import build
+from mlora_tf.recipe_models import start
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
+from mlora_tf.schema import Schema
 from mlora_tf.stop_signals import StopSignals
-from mlora_tf.towers import EXTENDS_SHARED
-from mlora_tf.transform import adapters
 from mlora_tf.transform import freeze_backbone
 from mlora_tf.transform import initialize_from
 from mlora_tf.workers import Workers
 
-__all__ = [
-    "OPTIMIZERS",
-    "STEPS_PER_EXECUTION",
-    "Phase",
-    "build",
-    "fit_phase",
-    "phase_rows",
-    "train",
-]
+__all__ = ["Phase", "PhaseTrainer", "build", "phase_rows", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +35,7 @@ def train(
     strategy: tf.distribute.Strategy,
     *,
     state_folder: pathlib.Path,
-    phase_callbacks: Callable[
-        [str, int], Sequence[keras.callbacks.Callback]
-    ] = lambda phase, steps: (),
+    phase_callbacks: PhaseCallbacks = no_callbacks,
     stop: StopSignals | None = None,
 ) -> list[Phase]:
     """Trains a recipe; called again after a crash, it goes on.
@@ -121,46 +106,15 @@ def train(
     if workers.is_chief:
         state_folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
-    # All models are made before anything trains: what they draw then doesn't
-    # depend on whether a phase has just trained or was finished before.
     with strategy.scope():
-        base = build(log, recipe, tower="shared")
-        if recipe.base_tower != "shared":
-            base = _extended(base, log, recipe)
-        joint_base = (recipe.schedule, recipe.tower) == ("joint", "shared")
-        final = base if joint_base else build(log, recipe)
-        if recipe.rank_power and recipe.tower != "shared":
-            _limit_ranks(final, log, recipe.rank_power)
-
-    def fit(
-        name: str,
-        model: keras.Model,
-        rows: Split | StreamedSplit,
-        **kwargs: Any,
-    ) -> Phase:
-        return fit_phase(
-            name,
-            model,
-            rows,
-            log,
-            recipe,
-            strategy,
-            state=state_folder / f"{name}.npz",
-            make_callbacks=phase_callbacks,
-            stop=stop,
-            **kwargs,
-        )
-
+        base, model = start(log, recipe)
+    trainer = PhaseTrainer(
+        log, recipe, strategy, state_folder, phase_callbacks, stop
+    )
     if recipe.schedule == "joint":
-        # Both arms of a comparison start from the same weights.
-        _start_from(final, base, recipe)
         del base  # Its tables may be large.
-        return [fit("joint", final, log.train)]
+        return [trainer.fit("joint", model)]
 
-    # Whether it can start as the base is known before that has trained.
-    _start_from(final, base, recipe)
-    if recipe.control != "train_on":
-        _check_adapters(final, base)
     first, second = phase_rows(log.train, recipe)
     if not len(second):
         raise DataError(
@@ -168,132 +122,30 @@ def train(
             f"Received: fresh_fraction={recipe.fresh_fraction} of "
             f"{len(log.train)} rows"
         )
-    pretrained = fit("pretrain", base, first)
-    initialize_from(final, base)
+    pretrained = trainer.fit("pretrain", base, first)
+    initialize_from(model, base)
     if recipe.control == "train_on":
         name = "train_on"
     else:
         name = "adapters"
-        freeze_backbone(final, base)
-    by_domain = None
-    if recipe.stop_by_domain:
-        best = pretrained.history[pretrained.best_epoch]
-        by_domain = {
-            domain: best[f"val_auc_{domain}"]
-            for domain in log.schema.domains
-            if f"val_auc_{domain}" in best
-        }
-    adapted = fit(
+        freeze_backbone(model, base)
+    adapted = trainer.fit(
         name,
-        final,
+        model,
         second,
         start=pretrained.best,
-        start_by_domain=by_domain,
+        start_by_domain=(
+            _aucs(pretrained, log.schema) if recipe.stop_by_domain else None
+        ),
     )
     return [pretrained, adapted]
 
 
-def build(
-    log: ClickLog, recipe: Recipe, tower: str | None = None
-) -> keras.Model:
-    """Builds a recipe's model, or the same with another tower.
-
-    Args:
-        log: The data, for its features.
-        recipe: What to build.
-        tower: Another tower, with its default options.
-
-    Raises:
-        RecipeError: The recipe's model can't be built on these features.
-    """
-    try:
-        return _build(log, recipe, tower)
-    except (ValueError, TypeError) as error:
-        raise RecipeError(str(error)) from error
-
-
-def _build(log: ClickLog, recipe: Recipe, tower: str | None) -> keras.Model:
-    return build_model(
-        log.schema,
-        recipe.backbone,
-        tower or recipe.tower,
-        norm=recipe.norm,
-        auxiliary=recipe.auxiliary,
-        hidden_units=recipe.hidden_units,
-        dropout=recipe.dropout,
-        dropout_placement=recipe.dropout_placement,
-        embedding_dim=recipe.embedding_dim,
-        embedding_initializer=(
-            keras.initializers.RandomNormal(stddev=recipe.embedding_stddev)
-            if recipe.embedding_stddev
-            else "uniform"
-        ),
-        embedding_l2=recipe.embedding_l2,
-        embedding_l2_rows=recipe.embedding_l2_rows,
-        domain_field=recipe.domain_field,
-        vectors=log.vectors,
-        backbone_options=recipe.backbone_options,
-        tower_options=recipe.tower_arguments if tower is None else {},
-    )
-
-
-def _extended(
-    shared: keras.Model, log: ClickLog, recipe: Recipe
-) -> keras.Model:
-    """A base with per-domain weights of its own, from the shared model's.
-
-    It has the weights that a joint training of it starts from: what is built
-    before it is the same.
-    """
-    base = build(log, recipe, tower=recipe.base_tower)
-    initialize_from(base, shared)
-    return base
-
-
-def _limit_ranks(model: keras.Model, log: ClickLog, power: float) -> None:
-    """Gives each domain its share of the rank, by its training rows.
-
-    Raises:
-        RecipeError: The model has no ranks.
-    """
-    if isinstance(log.train, StreamedSplit):
-        rows = log.train.domain_counts().sum(axis=0)
-    else:
-        size = log.schema.num_domains
-        rows = np.bincount(log.train.domain, minlength=size)
-    # One without a row has its rank 1 all the same.
-    shares = (np.maximum(rows, 1) / rows.max()) ** power
-    shares = np.maximum(shares, np.finfo(float).tiny)
-    try:
-        limit_ranks(model, dict(zip(log.schema.domains, shares, strict=True)))
-    except ValueError as error:
-        raise RecipeError(f"rank_power={power}: {error}") from None
-
-
-def _start_from(model: keras.Model, base: keras.Model, recipe: Recipe) -> None:
-    """Gives a model its base's weights.
-
-    Raises:
-        RecipeError: They don't fit, as may be with a tower of one's own.
-    """
-    partly = recipe.schedule == "joint" and recipe.tower not in EXTENDS_SHARED
-    try:
-        initialize_from(model, base, partly=partly)
-    except ValueError as error:
-        raise RecipeError(
-            f"tower={recipe.tower!r} starts from the shared tower's weights: "
-            'a layer with a name of that one\'s, such as "hidden.0", must '
-            "have its width (by hidden_units). Name layers that differ "
-            f"otherwise. {error}"
-        ) from error
-
-
-def _check_adapters(model: keras.Model, base: keras.Model) -> None:
-    """Raises unless phase two has weights to train."""
-    try:
-        adapters(model, base)
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
+def _aucs(phase: Phase, schema: Schema) -> dict[str, float]:
+    """The validation AUC of each domain that has one, in the best epoch."""
+    best = phase.history[phase.best_epoch]
+    aucs = {domain: best.get(f"val_auc_{domain}") for domain in schema.domains}
+    return {domain: auc for domain, auc in aucs.items() if auc is not None}
 
 
 def _check_reading(log: ClickLog, recipe: Recipe) -> None:

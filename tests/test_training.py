@@ -234,11 +234,11 @@ def starts(monkeypatch):
     """What each phase would start from, by its name: nothing trains."""
     weights_of = {}
 
-    def fit_phase(name, model, *args, **kwargs):
+    def fit(trainer, name, model, *args, **kwargs):
         weights_of[name] = weights(model)
         return training.Phase(name, model, 0.5, 0, [])
 
-    monkeypatch.setattr(training, "fit_phase", fit_phase)
+    monkeypatch.setattr(training.PhaseTrainer, "fit", fit)
     return weights_of
 
 

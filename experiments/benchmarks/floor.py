@@ -86,7 +86,7 @@ def updater(workload: Any) -> Callable[[], float]:
     """
     import tensorflow as tf
 
-    from mlora_tf.training import OPTIMIZERS
+    from mlora_tf.phases import OPTIMIZERS
 
     weights = workload.model().trainable_variables
     optimizer = OPTIMIZERS[workload.optimizer]()

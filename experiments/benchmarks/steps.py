@@ -21,7 +21,7 @@ from mlora_tf import build_model
 from mlora_tf.batches import Batches
 from mlora_tf.data import Split
 from mlora_tf.layers.domain_ops import pure_batches
-from mlora_tf.training import OPTIMIZERS
+from mlora_tf.phases import OPTIMIZERS
 from mlora_tf.transform import freeze_backbone
 
 FEATURES = ("user", "item")
@@ -50,7 +50,7 @@ class Workload:
         batch_size: Rows of a batch, over all replicas.
         pure: Whether each batch is of one domain, and not of all.
         frozen: Whether the backbone is, as in MLoRA's second phase.
-        optimizer: A name in `training.OPTIMIZERS`.
+        optimizer: A name in `phases.OPTIMIZERS`.
         execution: Steps per call into TensorFlow.
         jit_compile: Whether XLA compiles the step.
         options: More arguments of `build_model`.

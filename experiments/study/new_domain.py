@@ -80,16 +80,8 @@ def arms(
         }
 
     def tuned(arm: str, model: keras.Model, log: ClickLog) -> keras.Model:
-        phase = training.fit_phase(
-            arm.replace(" ", "-"),
-            model,
-            log.train,
-            log,
-            recipe,
-            strategy,
-            state=folder / f"{arm.replace(' ', '-')}.npz",
-            make_callbacks=lambda phase, steps: (),
-        )
+        trainer = training.PhaseTrainer(log, recipe, strategy, folder)
+        phase = trainer.fit(arm.replace(" ", "-"), model)
         report(arm, phase.model, log, _trainable(phase.model))
         return phase.model
 
