@@ -7,7 +7,8 @@ trained with the best values so far of the others, and the one with the best
 validation WAUC (its mean over `--seeds`) stays. The shared tower has the
 levers of every model; the others start from what it chose, have the same
 levers again and, with adapters, their own: more chances on the same validation
-rows, of which more `--seeds` leave less to luck. Of levers that `--levers`
+rows, of which more `--seeds` leave less to luck. `star_mlora` is STAR with what
+was chosen for adapters beside it, as in Table 2. Of levers that `--levers`
 doesn't name, what an earlier search chose stays. The test split is never looked
 at. What is chosen on the MLP counts for every backbone; what
 `--backbone=fibinet`, say, chooses, counts for that one alone, in place of it.
@@ -40,10 +41,10 @@ from experiments.search_levers import merged
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
 from experiments.study.recipes import arm_name
+from experiments.study.recipes import plain
 from experiments.study.recipes import tuned
 from experiments.study.run import Run
 from experiments.study.run_log import RunLog
-from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe
 
 
@@ -108,7 +109,7 @@ class Search:
         """Searches a tower's levers.
 
         Args:
-            name: The tower.
+            name: The tower, or `recipes.STAR_MLORA`.
             start: Values to begin with, by field. What an earlier search
                 chose of other levers stays besides.
 
@@ -117,7 +118,7 @@ class Search:
         """
         chosen = merged(self._kept(name), start)
         tried: list[Tried] = []
-        base = preset("tuned", self.backbone, name)
+        base = plain(self.backbone, name)
         for lever in LEVERS[name]:
             if lever.name not in self.levers:
                 continue

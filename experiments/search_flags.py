@@ -14,8 +14,8 @@ from experiments.search_levers import Lever
 from experiments.search_levers import check
 from experiments.search_levers import merged
 from experiments.study.chosen import RESULTS
+from experiments.study.recipes import plain
 from mlora_tf.backbones import BACKBONES
-from mlora_tf.presets import preset
 from mlora_tf.recipes import Recipe
 from mlora_tf.recipes import RecipeError
 
@@ -106,6 +106,6 @@ def _check(
 ) -> None:
     """Builds the recipe that would be trained."""
     try:
-        check(dataclasses.replace(preset("tuned", backbone, tower), **fields))
+        check(dataclasses.replace(plain(backbone, tower), **fields))
     except RecipeError as error:
         raise RunError(f"{what}: {error}") from None

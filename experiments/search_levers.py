@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from experiments.study.recipes import STAR_MLORA
 from mlora_tf.features import SparseFeature
 from mlora_tf.models import build_model
 from mlora_tf.recipes import Recipe
@@ -69,6 +70,7 @@ LEVERS: dict[str, tuple[Lever, ...]] = {
         Lever("lora_bias", (True, False)),
     ),
     "star": SHARED_LEVERS,
+    STAR_MLORA: SHARED_LEVERS,
 }
 """By tower, in the order in which they are searched."""
 

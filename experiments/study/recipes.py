@@ -10,6 +10,12 @@ from mlora_tf.recipes import Recipe
 SEARCHED = "mlp"
 """The backbone whose search counts for all others, too."""
 
+STAR_MLORA = "star_mlora"
+"""A search's name for STAR with adapters, which no tower is called."""
+
+ADAPTERS = ("temperature", "rank_power", "lora_bias")
+"""The fields of adapters that aren't options of a tower."""
+
 
 def recipe(
     name: str, data: DataSet, backbone: str, tower: str, **changes: Any
@@ -38,12 +44,40 @@ def tuned(
 
     What was chosen on the MLP is for all backbones, but for those fields that
     a backbone's own search has chosen, of the shared tower and then of this.
+    STAR with adapters has what was chosen for STAR and for adapters, until it
+    has a search of its own.
     """
+    if tower == STAR_MLORA:
+        adapters = tuned(data, "mlora", backbone)
+        options = adapters.get("tower_options", {})
+        return {
+            **tuned(data, "star", backbone),
+            **{
+                field: adapters[field]
+                for field in ADAPTERS
+                if field in adapters
+            },
+            "tower_options": {"mlora": "parallel", **options},
+            **data.chosen.get(arm_name(backbone, tower), {}),
+        }
     chosen = dict(data.chosen.get(tower, data.chosen.get("shared", {})))
     if backbone != SEARCHED:
         for arm in ("shared", tower):
             chosen |= data.chosen.get(arm_name(backbone, arm), {})
     return chosen
+
+
+def plain(backbone: str, tower: str) -> Recipe:
+    """What a search starts from where nothing has been chosen.
+
+    Args:
+        backbone: See `Recipe`.
+        tower: See `Recipe`, or `STAR_MLORA`.
+    """
+    if tower == STAR_MLORA:
+        star = preset("tuned", backbone, "star")
+        return dataclasses.replace(star, tower_options={"mlora": "parallel"})
+    return preset("tuned", backbone, tower)
 
 
 def arm_name(backbone: str, tower: str) -> str:
@@ -89,6 +123,9 @@ def star_mlora(name: str, data: DataSet, schedule: str) -> Recipe:
         schedule: "joint", or "two_phase": on a trained STAR, all of whose
             weights are frozen.
     """
+    if (name, schedule) == ("tuned", "joint"):
+        chosen = tuned(data, STAR_MLORA)
+        return dataclasses.replace(plain(SEARCHED, STAR_MLORA), **chosen)
     adapters = recipe(name, data, "mlp", "mlora")
     return recipe(
         name,
@@ -147,6 +184,5 @@ def _adapters(data: DataSet, deep: Recipe) -> dict[str, Any]:
         options["adapted_layers"] = [
             layer + more for layer in options["adapted_layers"]
         ]
-    fields = ("temperature", "rank_power", "lora_bias")
-    chosen = {field: found[field] for field in fields if field in found}
+    chosen = {field: found[field] for field in ADAPTERS if field in found}
     return {**chosen, "tower_options": {**deep.tower_options, **options}}

@@ -240,6 +240,31 @@ def test_what_mlora_chooses_can_stand_beside_star(lever):
         }
 
 
+def test_star_with_adapters_can_have_a_search_of_its_own(searched, tmp_path):
+    searched("--towers=shared,mlora,star")
+
+    def star_mlora(schedule):
+        chosen = chosen_on(DATA.fingerprint, tmp_path)
+        data = dataclasses.replace(DATA, chosen=chosen)
+        return recipes.star_mlora("tuned", data, schedule)
+
+    before = {one: star_mlora(one) for one in ("joint", "two_phase")}
+    content, tried = searched(
+        *("--towers=star_mlora", "--levers=embedding_l2"),
+        '--values={"embedding_l2": [0.0002, 0.001]}',
+    )
+    # It starts from what was chosen for STAR and for adapters.
+    assert tried[-2:] == [
+        dataclasses.replace(before["joint"], embedding_l2=value)
+        for value in (0.0002, 0.001)
+    ]
+    found = content["data"][DATA.fingerprint]["star_mlora"]
+    assert found["chosen"]["embedding_l2"] == 0.0002
+    assert star_mlora("joint") == tried[-2]
+    # Adapters beside a trained STAR have what that was trained with.
+    assert star_mlora("two_phase") == before["two_phase"]
+
+
 def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path):
     searched("--towers=shared,mlora")
     chosen = chosen_on(DATA.fingerprint, tmp_path)
