@@ -16,12 +16,12 @@ from typing import Any
 from experiments import binary
 from experiments.markdown_table import markdown_table
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
-from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import gain
 from experiments.study.markdown import measured
 from experiments.study.recipes import recipe
+from experiments.study.result import Result
+from experiments.study.result import rival_of
 from experiments.study.statistics import Summary
 from experiments.study.study import Study
 

@@ -27,13 +27,13 @@ from experiments.study import paper
 from experiments.study.arm import AnyArm
 from experiments.study.arm import Arm
 from experiments.study.arm import ChosenArm
-from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import gain_table
 from experiments.study.recipes import recipe
 from experiments.study.recipes import star_mlora
 from experiments.study.recipes import two_phase
+from experiments.study.result import Result
 from experiments.study.study import Study
 from mlora_tf.backbones import BACKBONES
 

@@ -30,10 +30,10 @@ from experiments import mlora_table2
 from experiments.markdown_table import markdown_table
 from experiments.study import paper
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
-from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
+from experiments.study.result import Result
+from experiments.study.result import rival_of
 from experiments.study.study import Study
 
 

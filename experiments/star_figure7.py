@@ -19,10 +19,10 @@ from experiments import binary
 from experiments.markdown_table import markdown_table
 from experiments.study import figures
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import domain_table
 from experiments.study.recipes import star_recipe
+from experiments.study.result import Result
 from experiments.study.statistics import Summary
 from experiments.study.study import Study
 

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from experiments import binary
 from experiments.study import paper
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import domain_table
 from experiments.study.recipes import star_recipe
+from experiments.study.result import Result
 from experiments.study.study import Study
 
 METRICS = ("user_auc", "wauc", "auc")

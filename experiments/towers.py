@@ -17,12 +17,12 @@ from experiments import binary
 from experiments.markdown_table import markdown_table
 from experiments.mlora_table2 import base_arm
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
-from experiments.study.arm import rival_of
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import gain
 from experiments.study.markdown import measured
 from experiments.study.recipes import recipe
+from experiments.study.result import Result
+from experiments.study.result import rival_of
 from experiments.study.study import Study
 from mlora_tf.towers import TOWERS
 from mlora_tf.towers.star import MLORA_FORMS

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments.study.arm import Result
-from experiments.study.arm import rival_of
+from experiments.study.result import Result
+from experiments.study.result import rival_of
 
 
 def comparable(found: Sequence[Result]) -> list[Result]:

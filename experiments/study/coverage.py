@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from experiments.markdown_table import markdown_table
 from experiments.study.arm import AnyArm
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
-from experiments.study.arm import results
 from experiments.study.comparisons import comparable
 from experiments.study.comparisons import run_keys
 from experiments.study.known_data import data_sets
+from experiments.study.result import Result
+from experiments.study.result import results
 from experiments.study.run_log import RunLog
 from experiments.study.study import Study
 

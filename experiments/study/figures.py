@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.study.arm import Result
-from experiments.study.arm import rival_of
+from experiments.study.result import Result
+from experiments.study.result import rival_of
 from experiments.study.statistics import Summary
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 
 from experiments.markdown_table import markdown_table
-from experiments.study.arm import Result
-from experiments.study.arm import rival_of
+from experiments.study.result import Result
+from experiments.study.result import rival_of
 from experiments.study.statistics import Comparison
 from experiments.study.statistics import Summary
 

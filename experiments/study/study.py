@@ -18,9 +18,6 @@ from experiments.errors import RunError
 from experiments.provenance import provenance
 from experiments.study import trainer
 from experiments.study.arm import AnyArm
-from experiments.study.arm import Result
-from experiments.study.arm import results
-from experiments.study.arm import rival_of
 from experiments.study.chosen import RESULTS
 from experiments.study.comparisons import comparable
 from experiments.study.comparisons import rounding_note
@@ -28,6 +25,9 @@ from experiments.study.comparisons import run_keys
 from experiments.study.data_set import DataSet
 from experiments.study.known_data import data_sets
 from experiments.study.markdown import arm_table
+from experiments.study.result import Result
+from experiments.study.result import results
+from experiments.study.result import rival_of
 from experiments.study.run_log import RunLog
 
 READING = (

@@ -6,8 +6,8 @@ import pytest
 from experiments.study import best_by_domain
 from experiments.study.arm import Arm
 from experiments.study.arm import ChosenArm
-from experiments.study.arm import results
 from experiments.study.data_set import DataSet
+from experiments.study.result import results
 from mlora_tf.evaluation import evaluate
 from mlora_tf.recipes import Recipe
 

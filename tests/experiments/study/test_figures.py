@@ -7,8 +7,8 @@ import pytest
 
 from experiments.study import figures
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
+from experiments.study.result import Result
 from mlora_tf.recipes import Recipe
 
 SETS = [DataSet(f"/data/{name}", name * 64, ("a", "b")) for name in "xy"]

@@ -3,11 +3,11 @@
 import pytest
 
 from experiments.study.arm import Arm
-from experiments.study.arm import Result
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import domain_table
 from experiments.study.markdown import gain_table
+from experiments.study.result import Result
 from mlora_tf.recipes import Recipe
 
 DATA = DataSet("/data/some", "f" * 64, ("a", "b"))

@@ -18,8 +18,8 @@ from experiments.study import recipes
 from experiments.study import trainer
 from experiments.study.arm import Arm
 from experiments.study.arm import ChosenArm
-from experiments.study.arm import results
 from experiments.study.data_set import DataSet
+from experiments.study.result import results
 from experiments.study.run_log import RunLog
 from experiments.study.study import Study
 from experiments.study.study import named
