@@ -103,7 +103,8 @@ def make_fields(
         embedding_l2: Penalty on each table.
         embedding_l2_rows: "all" puts it on the whole table, "batch" on the
             rows that a batch looks up.
-        domain_field: Whether the domain is a field too, as in both papers.
+        domain_field: Whether the domain is a field too, as in MLoRA; STAR
+            gives it to the auxiliary network alone.
         vectors: The pretrained vectors by table, `ClickLog.vectors`.
 
     Raises:

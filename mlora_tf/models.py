@@ -43,9 +43,10 @@ def build_model(
     """Builds a click model for many domains.
 
     STAR is `build_model(schema, "mlp", "star", norm="partitioned",
-    auxiliary=True)`, and its paper's Base `build_model(schema, "mlp",
-    "shared", norm="batch", auxiliary=True, hidden_units=(512, 256, 128, 64,
-    32, 16))`: seven layers with the last one.
+    auxiliary=True, domain_field=False)`, and its paper's Base
+    `build_model(schema, "mlp", "shared", norm="batch", auxiliary=True,
+    domain_field=False, hidden_units=(512, 256, 128, 64, 32, 16))`: seven
+    layers with the last one.
 
     Args:
         schema: The features and the domains.
@@ -64,7 +65,10 @@ def build_model(
         embedding_l2_rows: "all" puts it on the whole table in each step, and
             makes the table's gradient dense; "batch" on the rows that a batch
             looks up. `EmbeddingTable` says how they differ.
-        domain_field: Whether the domain is one of the embedded fields.
+        domain_field: Whether the domain is one of the embedded fields. With
+            `norm="partitioned"` the tower is better without: within a domain
+            that field is a constant, so that the norm makes it zero in
+            training, and in inference what the moving mean lags behind.
         kernel_initializer: Draws the tower's kernels.
         auxiliary_units: Width of the auxiliary network's first layer.
         vectors: By table, the pretrained vectors that the schema declares:

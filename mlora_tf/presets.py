@@ -32,7 +32,8 @@ def preset(name: str, backbone: str, tower: str) -> Recipe:
 
     - "paper" is what MLoRA's text says (section 4.3): dropout .5, temperature
       32, two phases for the tower "mlora", adapters of A and B alone.
-      Initialization isn't stated: Keras's defaults, without L2.
+      Neither initialization nor patience is in the text that we have: Keras's
+      default tables without L2, `glorot_normal` kernels, 5.
     - "release" is what the published code does on MovieLens: joint training
       in single-domain batches, one domain after the other, its temperatures,
       dropout .5 on the shared path, early stopping on the unweighted mean of
@@ -40,9 +41,12 @@ def preset(name: str, backbone: str, tower: str) -> Recipe:
       arm's initialization, which in that code they don't.
     - "tuned" is ours: joint training in mixed batches, temperature 16.
     - "star" is STAR's section 4.1: seven layers, batches of 2,000, the
-      auxiliary network for every model, and partitioned normalization for
-      the tower "star", batch normalization for all others; with "mlp" and
-      "shared" it is that paper's Base.
+      auxiliary network for every model, which alone has the domain for an
+      input (section 3.5), and partitioned normalization for the tower
+      "star", batch normalization for all others; with "mlp" and "shared" it
+      is that paper's Base. Batches are mixed; the paper draws a domain, then
+      a batch of it. The tables' width, first values and penalty are ours, as
+      is early stopping: the text has none of them.
 
     Raises:
         RecipeError: There is no such preset.
@@ -70,6 +74,9 @@ def preset(name: str, backbone: str, tower: str) -> Recipe:
         "star": Recipe(
             norm="partitioned" if tower == "star" else "batch",
             auxiliary=True,
+            # Normalized within its domain, the domain's own embedding is zero
+            # in training, and in inference what the moving mean lags behind.
+            domain_field=False,
             hidden_units=STAR_HIDDEN_UNITS,
             batch_size=2000,
         ),

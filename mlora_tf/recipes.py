@@ -44,7 +44,8 @@ class Recipe:
         lora_bias: Whether adapters have a bias per domain.
         backbone_options: More arguments for the backbone, by name.
         tower_options: More arguments for the tower, by name.
-        domain_field: Whether the domain is one of the embedded fields.
+        domain_field: Whether the domain is one of the embedded fields; see
+            `build_model` for `norm="partitioned"`.
         embedding_dim: Width of each field's embedding.
         embedding_stddev: Tables start at N(0, this); 0 draws Keras's
             U(-.05, .05).

@@ -80,6 +80,8 @@ def test_the_star_preset_is_what_that_papers_section_4_1_says(tower, norm):
     # With the logit's, seven layers.
     assert len(recipe.hidden_units) == 6
     assert recipe.batch_size == 2000
+    # Section 3.5: the domain is an input of the auxiliary network.
+    assert not recipe.domain_field
     assert (recipe.schedule, recipe.batches) == ("joint", "mixed")
     assert recipe.optimizer == "adam"
     assert recipe.dropout == 0.0

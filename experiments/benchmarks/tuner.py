@@ -4,7 +4,7 @@ r"""How long an epoch waits for TensorFlow's tuner of data pipelines.
 
 Trains the shared MLP in `fit` on epochs of several lengths, on a pipeline as
 TensorFlow makes it and on the same one `untuned`, in turns, and writes
-`experiments/results/tuner.json`. It takes about two minutes on two idle cores;
+`experiments/results/tuner.json`. It takes three minutes on two idle cores;
 epochs of 0.2 to 1.3 s take 0.9 to 1.3 times as long with TensorFlow 2.21's
 tuner: it depends on where in its doubling sleeps they end.
 """
@@ -102,4 +102,4 @@ def epoch(model: keras.Model, dataset: tf.data.Dataset) -> float:
 
 if __name__ == "__main__":
     # No bar: what moves takes time of what is measured.
-    binary.run(main, "Measures an epoch with the tuner: two minutes ...")
+    binary.run(main, "Measures an epoch with the tuner: three minutes ...")
