@@ -24,6 +24,8 @@ class DomainMetrics:
         auc: Exact AUC; NaN with one class or no row.
         pcoc: Mean prediction over mean label; NaN without a click.
         logloss: Mean binary cross-entropy, in nats.
+        user_auc: See `user_weighted_auc`, of its rows alone, as in STAR's
+            Table 2; None if no users were given.
     """
 
     name: str
@@ -33,6 +35,7 @@ class DomainMetrics:
     auc: float
     pcoc: float
     logloss: float
+    user_auc: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON-ready values: None stands for an undefined one."""
@@ -138,6 +141,7 @@ def evaluate(
     domain_logloss = metrics.divide(losses, rows)
 
     user_auc = undefined_users = unknown_user_rows = None
+    domain_user_auc: Sequence[float | None] = [None] * num_domains
     if users is not None:
         ids = metric_inputs.vector("users", users)
         metric_inputs.check_length("users", ids, len(y))
@@ -145,12 +149,15 @@ def evaluate(
         if unknown_user is not None:
             known = ids != unknown_user
         user_auc, undefined_users = math.nan, 0
+        domain_user_auc = [math.nan] * num_domains
         if known.any():
-            per_user, impressions = metrics.auc_per_user(
-                y[known], s[known], ids[known]
-            )
+            of_known = y[known], s[known], ids[known]
+            per_user, impressions = metrics.auc_per_user(*of_known)
             user_auc = metrics.wauc(per_user, impressions)
             undefined_users = int(np.isnan(per_user).sum())
+            domain_user_auc = _user_auc_by_domain(
+                *of_known, g[known], num_domains
+            ).tolist()
         unknown_user_rows = int((~known).sum())
 
     defined = ~np.isnan(domain_auc)
@@ -173,6 +180,7 @@ def evaluate(
                 auc=float(domain_auc[d]),
                 pcoc=float(domain_pcoc[d]),
                 logloss=float(domain_logloss[d]),
+                user_auc=domain_user_auc[d],
             )
             for d, name in enumerate(domain_names)
         ),
@@ -182,6 +190,24 @@ def evaluate(
             if not is_defined
         ),
     )
+
+
+def _user_auc_by_domain(
+    y: npt.NDArray[Any],
+    s: npt.NDArray[Any],
+    users: npt.NDArray[Any],
+    domains: npt.NDArray[Any],
+    num_domains: int,
+) -> npt.NDArray[np.float64]:
+    """Each domain's user-weighted AUC; NaN where no user has one."""
+    known, number = np.unique(users, return_inverse=True)
+    # Whoever is in two domains is a user of each.
+    cells = domains.astype(np.int64) * len(known) + number
+    aucs, rows = metrics.auc_per_user(y, s, cells)
+    domain = np.unique(cells) // len(known)
+    rows = np.where(np.isnan(aucs), 0, rows)
+    weighted = np.bincount(domain, rows * np.nan_to_num(aucs), num_domains)
+    return metrics.divide(weighted, np.bincount(domain, rows, num_domains))
 
 
 def _json(value: Any) -> Any:

@@ -239,13 +239,13 @@ def test_users_whom_nobody_knows_are_not_one_user():
     }
     users = np.array([0, 0, 0, 0, 7, 7])
     known = evaluation.evaluate(**rows, users=users, unknown_user=0)
-    assert known.user_auc == 0.0
+    assert known.user_auc == known.domains[0].user_auc == 0.0
     assert known.unknown_user_rows == 4
     everyone = evaluation.evaluate(**rows, users=users)
     assert everyone.user_auc == (4 * 0.75 + 2 * 0.0) / 6
     assert everyone.unknown_user_rows == 0
     nobody = evaluation.evaluate(**rows, users=0 * users, unknown_user=0)
-    assert np.isnan(nobody.user_auc)
+    assert np.isnan([nobody.user_auc, nobody.domains[0].user_auc]).all()
     assert nobody.undefined_users == 0
     assert evaluation.evaluate(**rows).unknown_user_rows is None
 
@@ -284,6 +284,9 @@ def test_evaluate_by_hand():
     assert (music.rows, music.clicks, music.ctr) == (1, 0, 0.0)
     assert np.isnan([music.auc, music.pcoc]).all()
     assert music.logloss == pytest.approx(losses[2], abs=1e-12)
+    # The user w has one click in games, and one row without in music.
+    assert (books.user_auc, games.user_auc) == (1.0, 0.0)
+    assert np.isnan([films.user_auc, music.user_auc]).all()
 
 
 def test_evaluate_agrees_with_its_parts():
@@ -314,6 +317,10 @@ def test_evaluate_agrees_with_its_parts():
         assert domain.logloss == pytest.approx(
             metrics.logloss(labels[own], scores[own]), abs=1e-12
         )
+        assert domain.user_auc == pytest.approx(
+            metrics.user_weighted_auc(labels[own], scores[own], users[own]),
+            abs=1e-12,
+        )
 
 
 def test_evaluate_without_any_defined_domain():
@@ -321,7 +328,7 @@ def test_evaluate_without_any_defined_domain():
     assert math.isnan(result.wauc)
     assert math.isnan(result.macro_auc)
     assert result.auc == 1.0
-    assert result.user_auc is None
+    assert result.user_auc is result.domains[0].user_auc is None
     assert result.undefined == ("a", "b")
 
 
@@ -341,6 +348,7 @@ def test_to_dict_is_json():
         "auc": None,
         "pcoc": None,
         "logloss": None,
+        "user_auc": None,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from experiments.study.markdown import HEADINGS
 from experiments.study.result import Result
 from experiments.study.result import rival_of
 from experiments.study.statistics import Summary
@@ -66,8 +67,15 @@ def temperatures(found: Sequence[Result], path: pathlib.Path) -> None:
     _save(figure, path)
 
 
-def with_and_without(found: Sequence[Result], path: pathlib.Path) -> None:
-    """Two bars for each model: the second and the first of its arms."""
+def with_and_without(
+    found: Sequence[Result], path: pathlib.Path, metric: str = "wauc"
+) -> None:
+    """Two bars for each model: the second and the first of its arms.
+
+    They are of WAUC where the metric is undefined, as it is without users.
+    """
+    if any(math.isnan(value) for one in found for value in one.test(metric)):
+        metric = "wauc"
     figure, panels = _panels(found)
     for axes, results in panels:
         groups = list(dict.fromkeys(one.arm.group for one in results))
@@ -76,12 +84,12 @@ def with_and_without(found: Sequence[Result], path: pathlib.Path) -> None:
             mine = [one for one in results if one.arm.name == name]
             axes.bar(
                 [groups.index(one.arm.group) + 0.4 * shift for one in mine],
-                [Summary.of(one.test("wauc")).mean for one in mine],
+                [Summary.of(one.test(metric)).mean for one in mine],
                 width=0.38,
                 color=color,
                 label=name,
             )
-        lowest = min(min(one.test("wauc")) for one in results)
+        lowest = min(min(one.test(metric)) for one in results)
         axes.set_ylim(bottom=lowest - 0.5)
         axes.set_xticks(
             [place + 0.2 for place in range(len(groups))],
@@ -89,7 +97,7 @@ def with_and_without(found: Sequence[Result], path: pathlib.Path) -> None:
             rotation=30,
             ha="right",
         )
-        axes.set_ylabel("test WAUC, %")
+        axes.set_ylabel(f"test {HEADINGS[metric]}, %")
         axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
 

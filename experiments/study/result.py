@@ -59,10 +59,13 @@ class Result:
         return [math.nan if one is None else scale * one for one in values]
 
     def domain(self, index: int, metric: str) -> list[float]:
-        """A domain's metric of the test split; NaN where undefined."""
-        scale = 100 if metric == "auc" else 1
+        """A domain's metric of the test split; NaN where undefined.
+
+        So is `user_auc` of a run from before it was measured by domain.
+        """
+        scale = 100 if metric in ("auc", "user_auc") else 1
         values = [
-            phase["test"]["domains"][index][metric] for phase in self.phases
+            phase["test"]["domains"][index].get(metric) for phase in self.phases
         ]
         return [
             math.nan if value is None else scale * value for value in values

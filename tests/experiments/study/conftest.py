@@ -35,6 +35,7 @@ def phase(name, domains, wauc):
                     "auc": wauc + index / 1000,
                     "pcoc": 1 + index / 10,
                     "logloss": 0.5,
+                    "user_auc": wauc - 0.02 + index / 1000,
                 }
                 for index, domain in enumerate(domains)
             ],

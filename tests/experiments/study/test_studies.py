@@ -596,7 +596,9 @@ def test_what_is_undefined_has_empty_cells(name, prepared, tmp_path, fake_log):
     for line in lines:
         for phase in line["phases"]:
             phase["test"]["user_auc"] = None
-            phase["test"]["domains"][0] |= {"auc": None, "pcoc": None}
+            phase["test"]["domains"][0] |= dict.fromkeys(
+                ("auc", "pcoc", "user_auc")
+            )
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     text = study.write(RunLog(path), preset).read_text()
     assert "nan" not in text
@@ -609,6 +611,27 @@ def test_what_is_undefined_has_empty_cells(name, prepared, tmp_path, fake_log):
         cells = [cell.strip() for cell in line.split("|")]
         assert cells[place] == ""
         assert cells[place + 1] != ""
+
+
+@pytest.mark.parametrize("value", [0.6125, None, "absent"])
+def test_stars_table_2_is_of_users_by_domain(
+    value, prepared, tmp_path, fake_log
+):
+    """Where there are none, or older runs, it has AUC, as the cell says."""
+    study = importlib.import_module("experiments.star_table2").STUDY
+    path = tmp_path / "runs.jsonl"
+    fake_log(path, study.arms(prepared, "tuned"), seeds=1)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for domain in line["phases"][-1]["test"]["domains"]:
+            domain["user_auc"] = value
+            if value == "absent":
+                del domain["user_auc"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = study.write(RunLog(path), "tuned").read_text()
+    by_domain = text.split("Domain by domain:")[1]
+    users = "| user-weighted AUC | 61.25 |" in by_domain
+    assert (users, "| AUC |" in by_domain) == (value == 0.6125, not users)
 
 
 def test_table_4_goes_from_few_domains_to_many(tmp_path, fake_log):
