@@ -95,7 +95,7 @@ STUDY = Study(
     "All arms share the first weights and the order of the batches. Chosen is "
     "the better of two phases and joint training on validation, by domain the "
     "better for each; the better of two bases is so of its seed's and the next "
-    "one's.",
+    "one's, so that two seeds' gains share a base and aren't tested.",
     arms,
 )
 

@@ -30,6 +30,7 @@ from experiments.study.arm import ChosenArm
 from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import gain_table
+from experiments.study.markdown import mean_table
 from experiments.study.recipes import recipe
 from experiments.study.recipes import star_mlora
 from experiments.study.recipes import two_phase
@@ -113,20 +114,24 @@ def star_arms(data: DataSet, preset: str) -> list[Arm]:
 
 
 def table(found: Sequence[Result]) -> str:
-    """A line for each model, then one for each arm."""
-    return f"{gain_table(found)}\n\nArm by arm:\n\n{arm_table(found)}"
+    """A line for each model, then means over them, then all arms."""
+    return (
+        f"{gain_table(found)}\n\nMean over the models, the paper's Avg:\n\n"
+        f"{mean_table(found)}\n\nArm by arm:\n\n{arm_table(found)}"
+    )
 
 
 STUDY = Study(
     "mlora_table2",
     "MLoRA's Table 2: ten models, with and without adapters",
-    "Base and base + MLoRA share their first weights, order of batches, "
-    "early stopping and budget; the base of two phases is the base that is "
-    "reported. STAR is its topology alone, without partitioned normalization "
-    "and auxiliary network; STAR + MLoRA has adapters beside its networks of "
-    "each domain. Chosen is, run by run, the schedule with the better WAUC in "
-    "validation; by domain, for each domain of a run the one with the better "
-    "AUC in its own validation rows.",
+    "Base and joint MLoRA share their first weights, order of batches, early "
+    "stopping and limit of epochs; each has the penalty on the tables that "
+    "was searched for it. Two phases train once more, on that same base, and "
+    "each domain stops at its own best epoch. STAR is its topology alone, "
+    "without partitioned normalization and auxiliary network; STAR + MLoRA "
+    "has adapters beside its networks of each domain. Chosen is, run by run, "
+    "the schedule with the better WAUC in validation; by domain, for each "
+    "domain of a run the one with the better AUC in its own validation rows.",
     arms,
     table=table,
     figure=figures.gains,

@@ -43,6 +43,11 @@ class Arm:
         """What it trains, in a few words."""
         return self.run(0).label
 
+    @property
+    def has_other_seeds(self) -> bool:
+        """Whether its runs of a seed are another arm's of another seed."""
+        return self.later != 0
+
     def runs(self, seed: int) -> list[Run]:
         """The runs that it needs with a seed."""
         return [self.run(seed)]
@@ -110,6 +115,11 @@ class ChosenArm:
         names = ", ".join(repr(arm.name) for arm in self.among)
         how = ", domain by domain" if self.by_domain else ""
         return f"the best in validation of {names}{how}"
+
+    @property
+    def has_other_seeds(self) -> bool:
+        """As `Arm.has_other_seeds`."""
+        return any(arm.has_other_seeds for arm in self.among)
 
     def runs(self, seed: int) -> list[Run]:
         """The runs that it needs with a seed."""

@@ -1,6 +1,5 @@
 """A study's figures, as PNG."""
 
-import collections
 import math
 import pathlib
 from collections.abc import Mapping
@@ -24,16 +23,8 @@ COLORS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fb5", "#d98c1f", GREY)
 
 
 def temperatures(found: Sequence[Result], path: pathlib.Path) -> None:
-    """WAUC against temperature, a line for each backbone, a panel a set.
-
-    A backbone with one temperature has no line, and isn't shown beside others
-    that have one.
-    """
-    counts = collections.Counter(
-        (one.arm.data, one.arm.group) for one in found if one.arm.rival
-    )
-    lines = [one for one in found if counts[one.arm.data, one.arm.group] > 1]
-    figure, panels = _panels(lines or found)
+    """WAUC against temperature, a line for each backbone, a panel a set."""
+    figure, panels = _panels(found)
     for axes, results in panels:
         groups = dict.fromkeys(one.arm.group for one in results)
         for color, group in zip(COLORS, groups, strict=False):

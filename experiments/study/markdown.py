@@ -1,5 +1,6 @@
 """Results as tables of Markdown."""
 
+import statistics
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -20,20 +21,24 @@ HEADINGS = {
 
 
 def arm_table(
-    found: Sequence[Result], metrics: Sequence[str] = ("wauc", "macro_auc")
+    found: Sequence[Result],
+    metrics: Sequence[str] = ("wauc", "macro_auc"),
+    same_data: bool = True,
 ) -> str:
     """A line for each arm, its gain over its rival beside it.
 
     Args:
         found: The arms' results.
         metrics: The columns; the first one is what the paper prints.
+        same_data: Whether the paper's numbers are of the same data, so that
+            levels compare. Of others, its gains stand beside ours.
     """
     with_paper = any(one.arm.paper is not None for one in found)
     heading = ["data", "model", "arm", "seeds"]
     for metric in metrics:
         heading += [HEADINGS[metric], "gain", "p"]
     if with_paper:
-        heading += ["paper", "over paper"]
+        heading += ["paper", "over paper" if same_data else "paper's gain"]
     rows = []
     for one in found:
         rival = rival_of(one, found)
@@ -41,8 +46,13 @@ def arm_table(
         cells = [one.arm.data.name, one.arm.group, one.arm.name, seeds]
         for metric in metrics:
             cells += [measured(one, metric), *gain(one, rival, metric)]
-        if with_paper:
+        if with_paper and same_data:
             cells += _beside_paper(one, metrics[0])
+        elif with_paper:
+            cells += [
+                _number(one.arm.paper),
+                _paper_gain([one], rival) if rival else "",
+            ]
         rows.append(cells)
     return markdown_table(heading, rows)
 
@@ -96,13 +106,52 @@ def gain_table(
     return markdown_table(heading, rows)
 
 
+def mean_table(found: Sequence[Result]) -> str:
+    """A line for each data set: means over its models, as the paper's Avg.
+
+    Each model counts once, whatever its seeds. A cell says of how many models
+    it is.
+    """
+    names = list(dict.fromkeys(one.arm.name for one in found if one.arm.rival))
+    heading = ["data", "WAUC of the base", "paper's"]
+    heading += [f"gain, {_brief(name)}" for name in names]
+    rows = []
+    for data in dict.fromkeys(one.arm.data for one in found):
+        mine = [one for one in found if one.arm.data == data]
+        bases = {one.arm.group: one for one in mine if not one.arm.rival}
+        waucs = [Summary.of(one.test("wauc")).mean for one in bases.values()]
+        printed = [one.arm.paper for one in bases.values()]
+        cells = [data.name, _mean(waucs), _mean(printed)]
+        paper_gains = {}
+        for name in names:
+            arms = [one for one in mine if one.arm.name == name]
+            pairs = [(one, bases[one.arm.group]) for one in arms]
+            gains = [one.over(base).gain.mean for one, base in pairs]
+            cells.append(_mean(gains, sign=True))
+            for one, base in pairs:
+                if one.arm.paper is not None and base.arm.paper is not None:
+                    difference = one.arm.paper - base.arm.paper
+                    paper_gains[one.arm.group] = difference
+        rows.append((*cells, _mean(list(paper_gains.values()), sign=True)))
+    return markdown_table((*heading, "paper's gain"), rows)
+
+
 def domain_table(
-    found: Sequence[Result], metric: str = "auc", digits: int = 2
+    found: Sequence[Result],
+    metric: str = "auc",
+    digits: int = 2,
+    overall: str | None = None,
 ) -> str:
     """A line for each arm, a column for each domain of its data set.
 
     Below an arm with a rival is a line of its gains, bold where the paired
     test over the seeds finds one.
+
+    Args:
+        found: The arms' results.
+        metric: Of the domains.
+        digits: Of each number.
+        overall: A metric of all rows to have before the domains'.
     """
     parts = []
     for data in dict.fromkeys(one.arm.data for one in found):
@@ -111,18 +160,24 @@ def domain_table(
             if one.arm.data != data:
                 continue
             place = data.name, one.arm.group, one.arm.name
-            values = [one.domain(i, metric) for i in range(len(data.domains))]
+            domains = range(len(data.domains))
+            values = [one.domain(i, metric) for i in domains]
+            if overall:
+                values.insert(0, one.test(overall))
             cells = [Summary.of(some).text(digits=digits) for some in values]
             rows.append((*place, HEADINGS[metric], *cells))
             rival = rival_of(one, found)
             if rival is None:
                 continue
-            gains = [
-                one.domain_over(rival, i, metric) for i in range(len(values))
-            ]
+            gains = [one.domain_over(rival, i, metric) for i in domains]
+            if overall:
+                gains.insert(0, one.over(rival, overall))
             cells = [_marked(some, digits) for some in gains]
             rows.append((*place, "gain", *cells))
-        heading = ("data", "model", "arm", "", *data.domains)
+        heading = ["data", "model", "arm", ""]
+        if overall:
+            heading.append(HEADINGS[overall])
+        heading += data.domains
         parts.append(markdown_table(heading, rows))
     return "\n\n".join(parts)
 
@@ -177,6 +232,15 @@ def _paper_gain(arms: Iterable[Result], rival: Result) -> str:
     if base is None or len(printed) != 1:
         return ""
     return f"{printed.pop() - base:+.2f}"
+
+
+def _mean(values: Sequence[float | None], sign: bool = False) -> str:
+    """As "81.70 (of 10)", of those that there are; empty if there are none."""
+    there = [one for one in values if one is not None]
+    if not there:
+        return ""
+    plus = "+" if sign else ""
+    return f"{statistics.mean(there):{plus}.2f} (of {len(there)})"
 
 
 def _number(value: float | None) -> str:

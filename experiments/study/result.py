@@ -73,15 +73,25 @@ class Result:
 
     def over(self, rival: "Result", metric: str = "wauc") -> Comparison:
         """Its gain over its rival, in test: `results` has the same seeds."""
-        others = rival.test(metric)[: len(self.phases)]
-        return Comparison.of(self.test(metric), others)
+        return self._compared(self.test(metric), rival.test(metric))
 
     def domain_over(
         self, rival: "Result", index: int, metric: str = "auc"
     ) -> Comparison:
         """Its gain in a domain, as `over`."""
-        others = rival.domain(index, metric)[: len(self.phases)]
-        return Comparison.of(self.domain(index, metric), others)
+        return self._compared(
+            self.domain(index, metric), rival.domain(index, metric)
+        )
+
+    def _compared(
+        self, values: Sequence[float], others: Sequence[float]
+    ) -> Comparison:
+        """Seed by seed, as many as this arm has."""
+        return Comparison.of(
+            values,
+            others[: len(values)],
+            independent=not self.arm.has_other_seeds,
+        )
 
     def to_dict(
         self, rival: "Result | None" = None, of_domains: str | None = None

@@ -51,8 +51,9 @@ class Comparison:
     Attributes:
         gain: The differences.
         p: Of the paired two-sided t-test; NaN with fewer than three seeds,
-            of which two differences may be alike by chance, or if there is no
-            spread to test against.
+            of which two differences may be alike by chance, if there is no
+            spread to test against, or where the differences aren't
+            independent of one another.
     """
 
     gain: Summary
@@ -60,9 +61,19 @@ class Comparison:
 
     @classmethod
     def of(
-        cls, values: Sequence[float], others: Sequence[float]
+        cls,
+        values: Sequence[float],
+        others: Sequence[float],
+        *,
+        independent: bool = True,
     ) -> "Comparison":
         """Compares values with others of the same seeds, in the same order.
+
+        Args:
+            values: One for each seed.
+            others: What they are compared with.
+            independent: Whether no two differences are of the same run, so
+                that they can be tested.
 
         Raises:
             ValueError: There aren't as many.
@@ -70,7 +81,7 @@ class Comparison:
         gain = Summary.of(
             [mine - theirs for mine, theirs in zip(values, others, strict=True)]
         )
-        return cls(gain, _paired_p(gain))
+        return cls(gain, _paired_p(gain) if independent else math.nan)
 
     @property
     def significant(self) -> bool:

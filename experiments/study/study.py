@@ -1,5 +1,6 @@
 """A table of a paper as a command: its flags, its runs, its files."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Callable
+from collections.abc import Hashable
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +55,8 @@ class Study:
         data: The folders that it is about, where --data says nothing.
         figure: Draws a figure from the results to a path, if there is one.
         presets: Those it can have; the first is the default.
+        series: What a row is one point of, where a table is of series: one
+            with a single point of gain isn't shown.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Study:
     figure: Callable[[Sequence[Result], pathlib.Path], None] | None = None
     data: tuple[str, ...] = ("data/ml1m-gender",)
     presets: tuple[str, ...] = ("tuned", "release", "paper")
+    series: Callable[[AnyArm], Hashable] | None = None
 
     def define_flags(self) -> None:
         """Defines the flags that all studies share."""
@@ -191,7 +196,20 @@ class Study:
         arms = [
             arm for data in data_sets(log) for arm in self.arms(data, preset)
         ]
-        return comparable(results(log, arms))
+        found = comparable(results(log, arms))
+        if self.series is None:
+            return found
+        series = [self.series(one.arm) for one in found]
+        points = collections.Counter(
+            one
+            for one, result in zip(series, found, strict=True)
+            if result.arm.rival
+        )
+        return [
+            result
+            for one, result in zip(series, found, strict=True)
+            if points[one] > 1
+        ]
 
     def _command(self, found: Sequence[Result], preset: str) -> str:
         data = dict.fromkeys(f"data/{one.arm.data.name}" for one in found)

@@ -35,7 +35,7 @@ def drawn(monkeypatch, tmp_path):
     return draw
 
 
-def test_a_temperature_alone_is_no_line(monkeypatch):
+def test_each_backbone_has_a_line_and_its_base(monkeypatch):
     one, other = SETS
 
     def of(data, group, *temperatures):
@@ -63,13 +63,11 @@ def test_a_temperature_alone_is_no_line(monkeypatch):
             for axes in figure.axes
         }
 
-    single = [*of(one, "dcn", 4), *of(other, "mlp", 4)]
-    lines = of(one, "mlp", 1, 2, 4)
-    shown = panels([*lines, *single])
-    assert set(shown) == {"x"}
-    assert set(shown["x"]) == {"mlp, base", "mlp + MLoRA"}
-    # With no line at all there is nothing better to show.
-    assert set(panels(single)) == {"x", "y"}
+    shown = panels([*of(one, "mlp", 1, 2, 4), *of(other, "dcn", 1, 4)])
+    assert shown == {
+        "x": ["mlp, base", "mlp + MLoRA"],
+        "y": ["dcn, base", "dcn + MLoRA"],
+    }
 
 
 def test_without_a_rival_no_domain_has_a_bar(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ from experiments.study.data_set import DataSet
 from experiments.study.markdown import arm_table
 from experiments.study.markdown import domain_table
 from experiments.study.markdown import gain_table
+from experiments.study.markdown import mean_table
 from experiments.study.result import Result
 from mlora_tf.recipes import Recipe
 
@@ -81,18 +82,59 @@ def test_a_gain_of_fewer_seeds_than_its_line_says_so():
     assert mlp[4:6] == ["+1.00 (1 seed)", "**+1.00 ± 0.01** (p <.001, 3 seeds)"]
 
 
+def test_means_are_over_the_models_that_there_are():
+    found = [
+        result("mlp", "base", 0.80, 0.82, paper=70.0),
+        result("mlp", "one", 0.82, 0.84, paper=70.5),
+        result("mlp", "two", 0.81, paper=70.5),
+        result("dcn", "base", 0.79, paper=71.0),
+        result("dcn", "one", 0.78, paper=71.25),
+        result("nfm", "base", 0.74),
+    ]
+    heading, _, row = mean_table(found).splitlines()
+    assert heading == (
+        "| data | WAUC of the base | paper's | gain, one | gain, two "
+        "| paper's gain |"
+    )
+    assert row == (
+        "| some | 78.00 (of 3) | 70.50 (of 2) | +0.50 (of 2) | +1.00 (of 1) "
+        "| +0.38 (of 2) |"
+    )
+
+
+def test_of_other_data_the_papers_gain_compares_and_not_its_level():
+    found = [
+        result("mlp", "base", 0.80, paper=63.64),
+        result("mlp", "one", 0.81, paper=65.06),
+        result("mlp", "two", 0.81),
+    ]
+    heading, _, *rows = arm_table(found, ["wauc"], same_data=False).splitlines()
+    assert heading.endswith("| p | paper | paper's gain |")
+    assert [row.split("|")[-3:-1] for row in rows] == [
+        [" 63.64 ", "  "],
+        [" 65.06 ", " +1.42 "],
+        ["  ", "  "],
+    ]
+
+
 def test_domains_gain_over_the_same_seeds():
     def of(name, *aucs):
         arm = Arm(DATA, "mlp", name, Recipe(), rival={"one": "base"}.get(name))
         cells = [
-            {"test": {"domains": [{"auc": one}, {"auc": one / 2}]}}
+            {"test": {"wauc": 0.5, "domains": [{"auc": one}, {"auc": one / 2}]}}
             for one in aucs
         ]
         keys = tuple(f"{name}{seed}" for seed in range(len(aucs)))
         return Result(arm, tuple(cells), keys, (1.0,) * len(aucs), frozenset())
 
-    table = domain_table([of("base", 0.5, 0.9), of("one", 0.52)])
-    heading, _, *_, one, gains = table.splitlines()
+    found = [of("base", 0.5, 0.9), of("one", 0.52)]
+    heading, _, *_, one, gains = domain_table(
+        found, overall="wauc"
+    ).splitlines()
+    assert heading == "| data | model | arm |  | WAUC | a | b |"
+    assert one == "| some | mlp | one | AUC | 50.00 | 52.00 | 26.00 |"
+    assert gains == "| some | mlp | one | gain | +0.00 | +2.00 | +1.00 |"
+    heading, _, *_, one, gains = domain_table(found).splitlines()
     assert heading == "| data | model | arm |  | a | b |"
     assert one == "| some | mlp | one | AUC | 52.00 | 26.00 |"
     assert gains == "| some | mlp | one | gain | +2.00 | +1.00 |"

@@ -634,6 +634,33 @@ def test_stars_table_2_is_of_users_by_domain(
     assert (users, "| AUC |" in by_domain) == (value == 0.6125, not users)
 
 
+def test_a_temperature_alone_is_no_figure(prepared, tmp_path, fake_log):
+    study = importlib.import_module("experiments.mlora_figure4").STUDY
+    arms = {(arm.group, arm.name): arm for arm in study.arms(prepared, "tuned")}
+    path = tmp_path / "runs.jsonl"
+    one = [arms["mlp", "base"], arms["mlp", "temperature 4"]]
+    assert study.write(fake_log(path, one, seeds=1), "tuned") is None
+    two = [
+        arms["deepfm", name]
+        for name in ("base", "temperature 4", "temperature 8")
+    ]
+    text = study.write(fake_log(path, two, seeds=1), "tuned").read_text()
+    assert "| deepfm | temperature 8 |" in text
+    assert "| mlp |" not in text
+
+
+def test_a_width_alone_is_no_table(prepared, tmp_path, fake_log):
+    study = importlib.import_module("experiments.mlora_table5").STUDY
+    arms = study.arms(prepared, "tuned")
+    path = tmp_path / "runs.jsonl"
+    log = fake_log(path, [arm for arm in arms if arm.group == "1x"], seeds=1)
+    assert study.write(log, "tuned") is None
+    log = fake_log(path, [arm for arm in arms if arm.group == "3x"], seeds=1)
+    text = study.write(log, "tuned").read_text()
+    assert "| 1x | base |" in text
+    assert "| 3x | + MLoRA, joint |" in text
+
+
 def test_table_4_goes_from_few_domains_to_many(tmp_path, fake_log):
     study = importlib.import_module("experiments.mlora_table4").STUDY
     for letter, names in (("a", "vwxyz"), ("b", "xy"), ("c", "xyz")):
@@ -756,13 +783,13 @@ def test_the_better_of_two_bases_is_so_in_validation(
     # With the last seed alone there are no two.
     assert better.find(log, 2) is None
     assert [run.recipe.seed for run in better.runs(2)] == [2, 3]
-    (found,) = [
-        one
-        for one in results(log, [base, better])
-        if one.arm.name == better.name
-    ]
-    assert len(found.phases) == 2
-    assert found.over(results(log, [base])[0]).gain.mean > 0
+    log = fake_log(tmp_path / "runs.jsonl", [base], seeds=5)
+    rival, found = results(log, [base, better])
+    assert len(found.phases) == 4
+    compared = found.over(rival)
+    assert compared.gain.mean > 0
+    # Each base is in the gains of two seeds, which no t-test is for.
+    assert compared.p_text == found.domain_over(rival, 0).p_text == ""
 
 
 def test_stars_study_has_the_adapters_that_were_chosen(prepared):
