@@ -15,7 +15,7 @@ BASE = "tuned"
 
 WORDS = {
     "paper": "what the text says",
-    "release": "what the published code does",
+    "release": "close to what the published code does",
     "tuned": "ours",
     "star": "STAR's section 4.1",
 }

@@ -8,7 +8,8 @@ the dropout that a search chose for each, or else for the shared tower
 (`experiments.search`). Tells quality, the domains' own parameters and the
 seconds of an epoch. A seed takes half an hour of a core by gender, most of it
 with MMoE, PLE and cross-stitch, which put all rows through every network. None
-leads the base by more than .1 there; MulANN falls behind it.
+leads the base by more than .1 there; MulANN falls behind it, and so does STAR
+with adapters in place of its own networks or beside them.
 """
 
 from collections.abc import Sequence

@@ -34,11 +34,12 @@ def preset(name: str, backbone: str, tower: str) -> Recipe:
       32, two phases for the tower "mlora", adapters of A and B alone.
       Neither initialization nor patience is in the text that we have: Keras's
       default tables without L2, `glorot_normal` kernels, 5.
-    - "release" is what the published code does on MovieLens: joint training
-      in single-domain batches, one domain after the other, its temperatures,
-      dropout .5 on the shared path, early stopping on the unweighted mean of
-      the domains' AUC with patience 3 and rollback. Both arms have the base
-      arm's initialization, which in that code they don't.
+    - "release" is close to what the published code does on MovieLens (BUILD.md
+      says what differs): joint training in single-domain batches, one domain
+      after the other, its temperatures, dropout .5 on the shared path, early
+      stopping on the unweighted mean of the domains' AUC with patience 3 and
+      rollback. Both arms have the base arm's initialization, which in that
+      code they don't.
     - "tuned" is ours: joint training in mixed batches, temperature 16.
     - "star" is STAR's section 4.1: seven layers, batches of 2,000, the
       auxiliary network for every model, which alone has the domain for an

@@ -84,8 +84,8 @@ class Study:
             "preset",
             self.presets[0],
             self.presets,
-            "paper: what the text says. release: what the published code "
-            "does. tuned: ours, with what experiments.search chose.",
+            "paper: what the text says. release: close to what the published "
+            "code does. tuned: ours, with what experiments.search chose.",
         )
         flags.DEFINE_string(
             "output", str(RESULTS), "Where runs.jsonl and the tables are."

@@ -12,8 +12,9 @@ from mlora_tf.towers import Tower
 def nfm(fields: Fields, tower: Tower) -> Any:
     """A linear model beside a tower on all pairs.
 
-    The tower's input is as wide as one embedding. The paper's dropout on the
-    pooled pairs is left out, as in MLoRA's published code.
+    The tower's input is as wide as one embedding. The paper's dropout and
+    batch normalization of the pooled pairs are left out, as in MLoRA's
+    published code.
 
     Args:
         fields: The embedded fields, at least 2; `embeddings`, of shape

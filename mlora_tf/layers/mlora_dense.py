@@ -16,9 +16,9 @@ class MLoRADense(DomainLayer):
     """A dense layer shared by all domains, plus a low-rank one for each.
 
     `y = act((x W + b) + s x A_d B_d + b_d)`, with d the row's own domain:
-    MLoRA's eq. 9. `B` and `b_d` start at zero, so that a new layer is the
-    shared one. The rank follows the width, eq. 10:
-    `r = max(units // temperature, 1)`.
+    MLoRA's eq. 9, with the bias `b_d` of its published code and LoRA's scale
+    `s`. `B` and `b_d` start at zero, so that a new layer is the shared one. The
+    rank follows the width, eq. 10: `r = max(units // temperature, 1)`.
 
     Args:
         units: Width of the output.

@@ -42,7 +42,8 @@ def mlora(
         num_domains: How many domains there are.
         hidden: The hidden layers.
         shared_adapter: One adapter for all domains: the control that tells
-            what the adapters' capacity is worth without any domain.
+            what training `W + A B` in place of `W` is worth without any
+            domain. Trained jointly, it can express nothing else than `W`.
         rank: See `MLoRADense`, as for all that follow.
         temperature: Divides a layer's width to give its rank.
         max_adapter_params: The most numbers of one domain's `A` and `B`.

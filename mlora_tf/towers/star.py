@@ -42,10 +42,10 @@ def star(
         hidden: The hidden layers.
         mlora: STAR + MLoRA, which the paper measures and whose wiring its
             code never showed. "factorized": `W_d := 1 + A_d B_d` in each
-            hidden layer, which is how adapters reduce a specific network's
-            parameters (MLoRA, section 4.4). "parallel": a full `W_d`, and
-            beside it `x A_d B_d + b_d` before the activation, as its author
-            describes it. None is STAR.
+            hidden layer, our reading of adapters that reduce a specific
+            network's parameters (MLoRA, section 4.4). "parallel": a full
+            `W_d`, and beside it `x A_d B_d + b_d` before the activation, as
+            its author describes it. None is STAR.
         rank: The adapters' rank; see `MLoRADense`, as for the next two.
         temperature: Divides a layer's width to give its rank.
         max_adapter_params: The most numbers of one domain's `A` and `B`.
