@@ -15,7 +15,7 @@ A seed is 20 runs: half an hour of two cores with MovieLens-1M, three hours with
 amazon-6; `--dry_run` says how long what is missing will take, from the runs
 that are there. Expect a base of 81.7 to 81.8 on MovieLens-1M by gender, with
 NFM 80.9 to 81.6, where the paper prints 80.15 to 80.57, and one of 82.1 to 82.4
-on amazon-6, with FiBiNET 81.8 and NFM 80.5, with the penalties that the search
+on amazon-6, with FiBiNET 82.0 and NFM 80.5, with the penalties that the search
 chose.
 """
 
