@@ -551,6 +551,22 @@ def test_passes_workers_and_seeds_differ_and_runs_do_not():
         assert (rows_of(other, 0, made.pass_steps) != first).any()
 
 
+def test_workers_and_windows_have_orders_of_their_own():
+    # With one order for all, a batch would have the same places of each
+    # worker's rows: neighbours in the log would meet in every epoch.
+    split = streams.numbered(400)
+    one, other = (
+        streamed(split, [10] * 40, MIXED, 20, shard=(index, 2))
+        for index in (0, 1)
+    )
+    assert one._windows(0) != other._windows(0)
+    assert one._rng(0, 0).random() != other._rng(0, 0).random()
+    # Nor is a window's order another's, or that of the row groups.
+    assert one._rng(0, 0).random() != one._rng(0, 1).random()
+    groups = [group for window in one._windows(0) for group in window]
+    assert groups != one._rng(0, 0).permutation(len(groups)).tolist()
+
+
 def test_streamed_rows_are_shuffled_on_both_levels():
     split = streams.numbered(1000)
     made = streamed(split, [50] * 20, MIXED, 10, buffer_rows=200)

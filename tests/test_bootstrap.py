@@ -60,6 +60,30 @@ def test_domains_weigh_by_their_rows_and_alike():
     assert found["wauc"][0] > found["macro_auc"][1]
 
 
+def test_a_domain_weighs_by_the_rows_that_were_drawn_of_it():
+    rng = np.random.default_rng(5)
+    label, score = np.tile([0, 1], 10), rng.random(20)
+    domain = np.repeat([0, 1], [6, 14])
+    found = bootstrap.intervals(label, score, domain, 2, resamples=1, seed=3)
+    drawn, counts = np.random.default_rng(3), np.empty(20, int)
+    for one in (0, 1):
+        inside = np.flatnonzero(domain == one)
+        inside = inside[np.argsort(score[inside])]
+        counts[inside] = drawn.poisson(1.0, len(inside))
+    again = np.repeat(np.arange(20), counts)
+    auc = metrics.grouped_auc(label[again], score[again], domain[again], 2)
+    weights = np.bincount(domain[again])
+    assert weights[0] / weights.sum() != pytest.approx(6 / 20, abs=0.02)
+    assert found["wauc"] == pytest.approx((metrics.wauc(auc, weights),) * 2)
+
+
+def test_scores_that_are_all_alike_rank_nothing():
+    # A tie counts half in every resample, however its rows are drawn.
+    label, _, domain = rows(50)
+    found = bootstrap.intervals(label, np.zeros(50), domain, 2, resamples=5)
+    assert found == {"wauc": (0.5, 0.5), "macro_auc": (0.5, 0.5)}
+
+
 def test_the_same_seed_gives_the_same_interval():
     one, other, another = (
         bootstrap.intervals(*rows(300), 2, resamples=20, seed=seed)

@@ -76,8 +76,34 @@ def test_exact_evaluation_adds_what_early_stopping_reads(model):
         (counts * expected[:2]).sum() / counts.sum()
     )
     assert logs["val_macro_auc"] == pytest.approx(expected[:2].mean())
+    assert logs["val_auc"] == metrics.auc(rows.label, scores)
+    assert logs["val_logloss"] == metrics.logloss(rows.label, scores)
     assert logs["train_seconds"] >= 0
     assert logs["val_seconds"] > 0
+
+
+def test_seconds_spent_before_count_for_the_epoch_that_goes_on_alone(model):
+    callback = callbacks.ExactEvaluation(split(9), SCHEMA)
+    callback.set_model(model)
+    callback.spent = 1000.0
+    first, second = {}, {}
+    for epoch, logs in enumerate((first, second)):
+        callback.on_epoch_begin(epoch)
+        callback.on_epoch_end(epoch, logs)
+    assert first["train_seconds"] > 1000 > second["train_seconds"]
+
+
+def test_predictions_that_are_not_finite_end_training(model):
+    kernel = model.get_layer("logit.deep").kernel
+    old = kernel.numpy()
+    kernel.assign(np.full_like(old, np.nan))
+    callback = callbacks.ExactEvaluation(split(9), SCHEMA)
+    callback.set_model(model)
+    try:
+        with pytest.raises(callbacks.DivergedError, match=r"epoch 3: predic"):
+            callback.on_epoch_end(2, {})
+    finally:
+        kernel.assign(old)
 
 
 def test_an_epoch_takes_one_line():

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import types
 
 import keras
 import numpy as np
@@ -197,6 +198,16 @@ def test_a_weight_counts_though_the_loss_is_finite(value, done):
         callback.on_train_batch_end(63, {"loss": 0.5})
 
 
+def test_the_epoch_after_a_resumed_one_counts_its_own_steps_alone():
+    model, callback = watched(done=10)
+    callback.on_epoch_end(1)
+    callback.on_epoch_begin(2)
+    kernel = model.layers[0].kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(DivergedError, match="after step 32 of epoch 3"):
+        callback.on_train_batch_end(31, {"loss": 0.5})
+
+
 def test_large_weights_are_finite():
     model, callback = watched()
     kernel = model.layers[0].kernel
@@ -287,6 +298,49 @@ def test_many_domains_are_counted():
     kernel.assign(np.full(kernel.shape, np.nan))
     with pytest.raises(DivergedError, match="isn't finite for 'a', 'b' now"):
         check_finite(model, ("a", "b"), "now")
+    # More than can be read are a number.
+    wide = keras.Sequential([keras.Input((12,)), keras.layers.Dense(3)])
+    wide.compile(Adam())
+    wide.layers[0].kernel.per_domain = True
+    wide.layers[0].kernel.assign(np.full((12, 3), np.nan))
+    with pytest.raises(DivergedError, match=r"for 'a', .*'j' and 2 more now"):
+        check_finite(wide, "abcdefghijkl", "now")
+
+
+def test_the_rest_of_a_batch_of_many_domains_is_a_number():
+    # Domain 0 has one row, the next one two and so on: 78 of twelve domains.
+    batch = np.repeat(np.arange(12), np.arange(1, 13))
+    batches = types.SimpleNamespace(domains=lambda epoch, step: batch)
+    schema = types.SimpleNamespace(domains="abcdefghijkl", num_domains=12)
+    callback = Divergence(batches, schema, unused_steps(), 0)
+    said = r"78 rows: 12 of 'l', 11 of 'k', .*, 3 of 'c', 3 of 2 other domains"
+    with pytest.raises(DivergedError, match=said):
+        callback.on_train_batch_end(0, {"loss": np.nan})
+
+
+def test_statistics_that_do_not_train_count_too():
+    layer = keras.layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.compile(Adam())
+    layer.moving_variance.assign([1.0, np.nan])
+    with pytest.raises(DivergedError, match="/moving_variance' isn't finite"):
+        check_finite(model, (), "now")
+
+
+def test_the_first_replica_to_diverge_says_which_step(two_replicas):
+    steps = FiniteSteps(two_replicas)
+    model = types.SimpleNamespace(train_step=lambda loss: {"loss": loss})
+
+    def step(*losses):
+        parts = two_replicas.experimental_distribute_values_from_function(
+            lambda context: losses[context.replica_id_in_sync_group]
+        )
+        two_replicas.run(model.train_step, args=(parts,))
+
+    with steps.counted(model):
+        step(tf.constant(0.5), tf.constant(0.5))
+        step(tf.constant(0.5), tf.constant(np.inf))
+    assert steps.count == 1
 
 
 def test_the_models_own_step_comes_back():

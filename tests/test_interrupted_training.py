@@ -246,6 +246,33 @@ def test_a_long_epoch_is_saved_from_time_to_time(
     assert_same(result(train(log, tmp_path)), whole)
 
 
+def begun(folder, done=0, seconds=0.0):
+    """A state in the midst of its first epoch, without a model."""
+    stopping = callbacks.EarlyStopping("val_wauc", 2)
+    state = training_state.TrainingState(folder / "a.npz", stopping, {})
+    state.set_params({"steps": 96})
+    state.on_train_begin()
+    state.done, state.seconds = done, seconds
+    state.on_epoch_begin(0)
+    return state
+
+
+def test_the_very_first_epoch_is_saved_from_time_to_time(tmp_path, monkeypatch):
+    # There is no save before, from which on time would count.
+    monkeypatch.setattr(training_state, "SAVE_SECONDS", -1.0)
+    state, saved = begun(tmp_path), []
+    monkeypatch.setattr(state, "save", lambda: saved.append(state.done))
+    state.on_train_batch_end(31)
+    assert saved == [32]
+
+
+def test_an_epoch_that_is_stopped_again_has_all_of_its_seconds(tmp_path):
+    state = begun(tmp_path, done=32, seconds=1000.0)
+    state.on_train_batch_end(31)
+    assert state.done == 64
+    assert 1000 <= state.seconds < 1100
+
+
 @pytest.mark.slow
 def test_saving_takes_little_of_the_time(log, tmp_path, monkeypatch):
     monkeypatch.setattr(training_state, "SAVE_SECONDS", 0.0)

@@ -156,6 +156,17 @@ def test_a_normalization_folds_into_the_kernel_behind_it():
     assert "norm.deep" not in names(merged)
 
 
+def test_a_normalization_that_only_scales_folds_too():
+    x, domain, ids = domain_and_x()
+    norm = layers.BatchNormalization(center=False, name="norm")
+    y = layers.Dense(4, name="read")(norm(x))
+    model = keras.Model([x, domain], [y, MLoRADense(4, 3)(x, ids)])
+    goldens.randomize(model)
+    norm.moving_mean.assign(np.zeros(6))
+    norm.moving_variance.assign(np.full(6, 4.0))
+    assert "norm" not in names(same_in_list(model))
+
+
 def test_a_normalization_that_others_read_too_stays_for_them():
     x = keras.Input((6,), name="x")
     domain = keras.Input((), dtype="int32", name="domain")

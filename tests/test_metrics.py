@@ -50,6 +50,17 @@ def test_grouped_auc_is_sklearns(num_groups, levels, score_dtype):
     assert_same(actual, expected)
 
 
+@pytest.mark.parametrize("num_groups", [256, 257, 65_536, 65_537])
+def test_the_last_group_is_itself_in_the_narrowest_integers(num_groups):
+    # One id too narrow it would be group 0, whose order is the opposite.
+    groups = np.repeat([0, num_groups - 1], 2)
+    actual = metrics.grouped_auc(
+        [0, 1, 0, 1], [0.9, 0.1, 0.2, 0.8], groups, num_groups
+    )
+    assert actual[[0, -1]].tolist() == [0.0, 1.0]
+    assert np.isnan(actual[1:-1]).all()
+
+
 def test_more_groups_than_sixteen_bits():
     rng = np.random.default_rng(0)
     num_groups = 70_000
@@ -266,6 +277,7 @@ def test_evaluate_by_hand():
     assert result.macro_auc == 0.5
     assert result.auc == (4 + 0.5) / 8
     assert result.user_auc == (2 * 1.0 + 3 * 0.0) / 5
+    assert result.undefined_users == 1
     assert result.undefined == ("films", "music")
     log = math.log
     losses = [
@@ -339,6 +351,9 @@ def test_to_dict_is_json():
     assert json.loads(json.dumps(as_dict, allow_nan=False)) == as_dict
     assert as_dict["wauc"] == 0.6
     assert as_dict["user_auc"] is None
+    # With users of whom none has both classes it is undefined, too.
+    without = small_evaluation(users=range(6)).to_dict()
+    assert (without["user_auc"], without["undefined_users"]) == (None, 6)
     assert as_dict["undefined"] == ["films", "music"]
     assert as_dict["domains"][1] == {
         "name": "films",
@@ -415,6 +430,12 @@ def test_every_function_checks(function):
         function([1, 0], [0.5], [0, 0])
 
 
+@pytest.mark.parametrize("users", [[7], [7, 7, 7]])
+def test_there_is_a_user_for_each_row(users):
+    with pytest.raises(ValueError, match=f"Received: {len(users)} entries"):
+        metrics.user_weighted_auc([1, 0], [0.5, 0.4], users)
+
+
 def test_only_ranks_need_no_probabilities():
     assert metrics.auc([1, 0], [3.0, -2.0]) == 1.0
     for function in (
@@ -432,6 +453,7 @@ def test_only_ranks_need_no_probabilities():
         ([[0.5]], [[1]], r"shapes \(1, 1\) and \(1, 1\)"),
         ([0.5, 0.5], [1, -2], "Received: -2.0"),
         ([0.5, 0.5], [NAN, 2], "Received: nan"),
+        ([0.5, 0.5], [np.inf, 2], "Received: inf"),
     ],
 )
 def test_wauc_errors(aucs, rows, message):

@@ -83,6 +83,13 @@ def test_a_domain_keeps_its_share_of_each_rank(tower):
             np.testing.assert_array_equal(other[kept], one[kept])
 
 
+def test_a_share_is_of_the_nearest_rank_and_may_be_the_whole():
+    model = make()
+    limit_ranks(model, {"fr": 1, "it": 0.7, "pl": 0.6})
+    for a, _ in factors(model):
+        assert [np.linalg.matrix_rank(one) for one in a] == [4, 3, 2]
+
+
 OPTIMIZERS = {
     "adam": lambda: Adam(1e-2),
     "adamw": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1),

@@ -279,6 +279,19 @@ def test_in_a_stock_model():
     assert len(history["by_domain_wauc"]) == 2
 
 
+def test_callbacks_know_that_more_is_better():
+    # Of a model with this output alone: Keras looks for a metric by the whole
+    # name of the log, and with more outputs has to be told `mode="max"`.
+    features, targets = inputs(40, 2)
+    both = carrying_model(2)
+    model = keras.Model(both.input, both.output["by_domain"])
+    model.compile(loss="mse", metrics=[StreamingWAUC(2)], run_eagerly=True)
+    stopping = keras.callbacks.EarlyStopping("wauc")
+    model.fit(features, targets["by_domain"], callbacks=[stopping], verbose=0)
+    assert stopping.monitor_op(0.9, 0.8)
+    assert not stopping.monitor_op(0.7, 0.8)
+
+
 def test_two_replicas_are_one():
     # The two logical CPUs are made by conftest.py.
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

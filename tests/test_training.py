@@ -12,8 +12,11 @@ from data_prep import features
 from data_prep import folder as prepared_folder
 from data_prep import splits
 from mlora_tf import data
+from mlora_tf import phases
+from mlora_tf import recipe_models
 from mlora_tf import recipes
 from mlora_tf import training
+from mlora_tf.batches import Batches
 from mlora_tf.callbacks import EarlyStopping
 from mlora_tf.callbacks import TrainingError
 from mlora_tf.layers import domain_ops
@@ -30,6 +33,7 @@ from mlora_tf.towers import TOWERS
 from mlora_tf.towers import Tower
 from mlora_tf.towers import shared_logit
 from mlora_tf.transform import domain_variables
+from mlora_tf.workers import Workers
 from tests import clicks
 from tests import streams
 
@@ -134,9 +138,42 @@ def test_small_domains_have_smaller_ranks(tmp_path, reading):
     assert [int(one.any(axis=0).sum()) for one in a] == [8, 6, 3]
 
 
+def test_ranks_are_by_the_rows_of_training_alone(log):
+    few = log.valid.take(np.flatnonzero(log.valid.domain == 2))
+    recipe = dataclasses.replace(
+        RECIPE, rank_power=0.5, tower_options={"rank": 8}
+    )
+    log = dataclasses.replace(log, valid=few)
+    _, model = recipe_models.start(log, recipe)
+    a = weights(model)["hidden.0/lora_kernel_a"]
+    assert [int(one.any(axis=0).sum()) for one in a] == [8, 6, 3]
+
+
 def test_phase_two_is_never_worse_on_the_validation_rows(log, tmp_path):
     pretrained, adapted = train(log, tmp_path, schedule="two_phase")
     assert adapted.best >= pretrained.best
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_phase_two_has_to_beat_phase_ones_best_epoch(
+    log, tmp_path, monkeypatch, own
+):
+    one, two, *_ = log.schema.domains
+    history = [
+        {f"val_auc_{one}": 0.6, f"val_auc_{two}": 0.7},
+        {f"val_auc_{one}": 0.5, f"val_auc_{two}": 0.9},
+    ]
+    given = []
+
+    def fit(self, name, model, rows=None, **start):
+        given.append(start)
+        return phases.Phase(name, model, 0.65, 0, history)
+
+    monkeypatch.setattr(training.PhaseTrainer, "fit", fit)
+    train(log, tmp_path, schedule="two_phase", stop_by_domain=own)
+    # A domain without an AUC in that epoch has none to beat.
+    aucs = {one: 0.6, two: 0.7} if own else None
+    assert given == [{}, {"start": 0.65, "start_by_domain": aucs}]
 
 
 def by_domain(log, model):
@@ -193,6 +230,8 @@ def test_fresh_rows_are_not_in_phase_one(log):
     first, second = training.phase_rows(rows, recipe)
     assert (len(first), len(second)) == (750, 250)
     assert sorted([*first.domain, *second.domain]) == list(range(1000))
+    other, _ = training.phase_rows(rows, dataclasses.replace(recipe, seed=1))
+    assert sorted(other.domain) != sorted(first.domain)
 
 
 def test_training_on_is_a_second_phase_of_the_base(log, tmp_path):
@@ -405,13 +444,103 @@ def test_a_star_run_that_was_killed_ends_as_an_uninterrupted_one(log, tmp_path):
 
 def test_the_optimizer_is_the_recipes(log, tmp_path):
     (phase,) = train(
-        log, tmp_path, optimizer="lazy_adam", embedding_l2=0.0, max_epochs=1
+        log,
+        tmp_path,
+        optimizer="lazy_adam",
+        learning_rate=0.25,
+        adam_epsilon=1e-3,
+        embedding_l2=0.0,
+        max_epochs=1,
     )
     assert type(phase.model.optimizer) is LazyAdam
-    assert phase.model.optimizer.epsilon == RECIPE.adam_epsilon
+    assert phase.model.optimizer.learning_rate == 0.25
+    assert phase.model.optimizer.epsilon == 1e-3
     assert np.isfinite(phase.history[0]["loss"])
     for variable in domain_variables(phase.model):
         assert variable.per_domain
+
+
+def test_all_that_a_model_is_built_with_is_the_recipes(log, monkeypatch):
+    # None of these is a default, so that one left out is another value.
+    values = {
+        "norm": "layer",
+        "auxiliary": True,
+        "hidden_units": (7, 5),
+        "dropout": 0.25,
+        "dropout_placement": "output",
+        "embedding_dim": 5,
+        "embedding_l2": 0.5,
+        "embedding_l2_rows": "batch",
+        "domain_field": False,
+        "backbone_options": {"num_layers": 5},
+    }
+    recipe = Recipe("dcn", embedding_stddev=0.25, temperature=2, **values)
+    given = []
+    monkeypatch.setattr(
+        recipe_models, "build_model", lambda *what, **how: given.append(how)
+    )
+    training.build(dataclasses.replace(log, vectors={"item": [1]}), recipe)
+    # Another tower has its default options.
+    training.build(log, recipe, tower="star")
+    for how, vectors, options in (
+        (given[0], {"item": [1]}, recipe.tower_arguments),
+        (given[1], {}, {}),
+    ):
+        assert how.pop("embedding_initializer").stddev == 0.25
+        assert how == values | {"vectors": vectors, "tower_options": options}
+    assert recipe.tower_arguments["temperature"] == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batches": "sliding_window", "window_rows": 300, "epoch_steps": 7},
+        {"batches": "per_domain", "domain_sampling": "uniform"},
+    ],
+)
+def test_the_batches_are_the_recipes(log, tmp_path, options):
+    recipe = dataclasses.replace(RECIPE, seed=5, **options)
+    strategy = tf.distribute.get_strategy()
+    trainer = training.PhaseTrainer(log, recipe, strategy, tmp_path)
+    made = trainer._batches(log.train, Workers(strategy))
+    mode = options.pop("batches")
+    expected = Batches(log.train, 64, mode=mode, seed=5, **options)
+    np.testing.assert_array_equal(made.order(1), expected.order(1))
+
+
+def test_early_stopping_is_the_recipes(log):
+    recipe = dataclasses.replace(
+        RECIPE, monitor="val_macro_auc", patience=7, rollback=True
+    )
+    stopping = phases._stopping(log, recipe, 0.5, None)
+    assert (stopping.monitor, stopping.patience) == ("val_macro_auc", 7)
+    assert (stopping.rollback, stopping.start) == (True, 0.5)
+    start = {log.schema.domains[0]: 0.5}
+    by_domain = phases._stopping(log, recipe, 0.5, start)
+    assert (by_domain.patience, by_domain.best_by_domain) == (7, start)
+    # A domain weighs by its rows in validation, as in the WAUC it reports.
+    rows = log.counts("valid").sum(axis=1)
+    assert by_domain.rows == tuple(rows.tolist())
+
+
+def test_going_on_each_domain_has_to_beat_its_best_epoch_so_far(
+    log, tmp_path, monkeypatch
+):
+    one = log.schema.domains[0]
+    made = []
+
+    class Saved(phases.TrainingState):
+        def restore(self, model):
+            made.append(self.early_stopping)
+            self.history = [{f"val_auc_{one}": auc} for auc in (0.8, 0.7)]
+            self.finished = True
+
+    monkeypatch.setattr(phases, "TrainingState", Saved)
+    strategy = tf.distribute.get_strategy()
+    trainer = training.PhaseTrainer(log, RECIPE, strategy, tmp_path)
+    model = training.build(log, RECIPE)
+    trainer.fit("adapters", model, start_by_domain={one: 0.6})
+    assert made[0].best_by_domain == {one: 0.8}
 
 
 @pytest.mark.parametrize("rows", ["all", "batch"])

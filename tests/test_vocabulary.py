@@ -223,6 +223,9 @@ def test_a_shorter_vocabulary_is_named():
     grown = grow_vocabulary(model_of(), LONGER)
     with pytest.raises(ValueError, match=r"has 6 ids.*Received: 4 ids"):
         grow_vocabulary(grown, SCHEMA)
+    one_less = extend_vocabulary(SCHEMA, "item", [9])
+    with pytest.raises(ValueError, match=r"has 6 ids.*Received: 5 ids"):
+        grow_vocabulary(grown, one_less)
 
 
 def test_other_domains_are_named():
@@ -236,4 +239,10 @@ def test_other_domains_are_named():
 def test_other_features_are_named():
     schema = dataclasses.replace(LONGER, features=LONGER.features[1:2])
     with pytest.raises(ValueError, match=r"features with ids.*\['shop'\]"):
+        grow_vocabulary(model_of(), schema)
+    # As many, of which one has another name.
+    (item, shop, *others) = LONGER.features
+    store = dataclasses.replace(shop, name="store")
+    schema = dataclasses.replace(LONGER, features=(item, store, *others))
+    with pytest.raises(ValueError, match=r"'shop'.*Received: .*'store'"):
         grow_vocabulary(model_of(), schema)

@@ -391,6 +391,13 @@ def test_other_files_are_left_alone(tmp_path):
     assert [file.category for file in files] == ["Books", "Toys"]
 
 
+def test_a_quote_is_a_part_of_an_id(tmp_path):
+    # On the fast way as on the other, so that no block decides what an id is.
+    raw = put(tmp_path / "raw", Books_csv='"B",A,5.0,9\nB,A,5.0,9\n')
+    found = amazon_reviews.read(amazon_files.find(raw), None)
+    assert [found.items[item] for item in found.item] == ['"B"', "B"]
+
+
 def test_official_lines_take_the_fast_way(tmp_path):
     raw = put(tmp_path / "raw", Books_json=RATED_JSON, Toys_csv=CSV_2018)
     with mock.patch.object(amazon_lines, "_review") as slow:

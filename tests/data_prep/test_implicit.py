@@ -313,6 +313,28 @@ def test_each_set_of_numbers_is_as_likely(count):
     assert chi_square(sets.values(), times / len(every)) < 27.9
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_very_first_number_is_drawn_too(count):
+    # Of the first set alone: among thousands of sets it doesn't show.
+    drawn = {
+        tuple(
+            negatives.distinct(
+                np.array([count]), np.array([4]), np.random.RandomState(seed)
+            )[1].tolist()
+        )
+        for seed in range(60)
+    }
+    assert drawn == set(itertools.combinations(range(4), count))
+
+
+def test_a_block_begins_where_a_blocks_rows_came_before():
+    # Which stream a user's rows are from is what the prepared bytes rest on.
+    with mock.patch.object(negatives, "BLOCK", 10):
+        numbers, first, stop = negatives.blocks(np.array([4, 6, 3, 12, 1]))
+    assert [*numbers] == [0, 1, 2]
+    assert (first, stop) == ([0, 2, 4], [2, 4, 5])
+
+
 def test_numbers_of_mixed_counts_and_sizes():
     counts = np.array([0, 3, 1, 0, 4, 2, 1])
     sizes = np.array([0, 3, 9, 5, 5, 1000, 1])

@@ -72,6 +72,11 @@ def test_split_sizes_withstand_rounding():
     assert np.bincount(split).tolist() == [7, 1, 2]
 
 
+def test_a_split_may_have_no_share():
+    assert splits.split_sizes(7, (1.0, 0.0, 0.0)).tolist() == [7, 0, 0]
+    assert splits.split_sizes(7, (0.8, 0.0, 0.2)).tolist() == [5, 0, 2]
+
+
 def test_split_depends_on_the_seed_alone():
     label, domain = np.arange(60) % 3 == 0, np.arange(60) % 2
     split = splits.stratified_split(label, domain, seed=1)

@@ -325,6 +325,17 @@ def test_traffic_turns_with_the_drift(drifting):
     assert abs(one / one.sum() - other / other.sum()).max() > 0.1
 
 
+@pytest.mark.parametrize("time", [0.0, 0.3])
+def test_a_domains_traffic_swells_from_its_own_time_on(time):
+    world = synthetic_world.plant(1, 5, 5, 4, 2, 2.0)
+    # The first domain's is at its highest when the log begins.
+    turns = 2 * time + np.arange(4) * 0.6180339887
+    wanted = planted.traffic(4) * np.exp(np.cos(2 * np.pi * turns))
+    np.testing.assert_allclose(
+        world.traffic(time), wanted / wanted.sum(), rtol=1e-6
+    )
+
+
 def test_traffic_is_the_plain_one_without_drift():
     world = synthetic_world.plant(1, 5, 5, 4, 2, 0.0)
     wanted = planted.traffic(4) / planted.traffic(4).sum()

@@ -14,6 +14,7 @@ from data_prep.layout import Description
 from data_prep.writer import Writer
 from experiments import table1
 from experiments import table1_counts
+from experiments import table1_markdown
 from experiments.provenance import ROOT
 from experiments.table1_counts import Occurrences
 from mlora_tf.data import DataError
@@ -225,6 +226,23 @@ def test_the_tables(tmp_path):
     ):
         assert line in lines
     assert "| domain 30 | 0.00% | 0.00% |" not in lines
+
+
+@pytest.mark.parametrize(
+    ("count", "title", "last"),
+    [(30, "shops", 29), (31, "shops, the 30 largest of 31 domains", 1)],
+)
+def test_the_largest_domains_are_listed_where_there_are_many(
+    count, title, last
+):
+    # From the smallest to the largest: only of many are they sorted.
+    domains = [
+        {"name": f"#{i}", "share": i / 1000, "ctr": 0.5} for i in range(count)
+    ]
+    lines = table1_markdown._domains("shops", domains).splitlines()
+    assert lines[0] == f"| {title} | share | CTR |"
+    assert len(lines) == 2 + 30
+    assert lines[-1].startswith(f"| #{last} |")
 
 
 def test_the_papers_numbers_add_up():

@@ -1,5 +1,7 @@
 """Several models as one that answers each domain with the best of them."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,16 @@ def test_of_equal_models_the_first_one_answers():
     assert found["test"]["domains"] == first["test"]["domains"]
 
 
+def test_without_rows_in_any_domain_nothing_is_defined():
+    (first, *_), *_ = models(0, None)
+    nothing = {"rows": 0, "auc": None, "logloss": None}
+    domains = [one | nothing for one in first["test"]["domains"]]
+    phase = {**first, "test": {**first["test"], "domains": domains}}
+    found = best_by_domain.best([phase])["test"]
+    assert math.isnan(found["wauc"])
+    assert found["macro_auc"] is found["logloss"] is None
+
+
 def test_an_arm_by_domain_has_the_runs_of_all_that_it_is_of(tmp_path, fake_log):
     data = DataSet("data/shops", "a" * 64, NAMES)
     base = Arm(data, "mlp", "base", Recipe(tower="shared"))
@@ -85,6 +97,10 @@ def test_an_arm_by_domain_has_the_runs_of_all_that_it_is_of(tmp_path, fake_log):
     assert row["recipe"].endswith("'other', 'base', domain by domain")
     assert row["valid_wauc"] == [None] * 3
     assert row["seeds"] == 3
+    assert row["seconds"] == 20.0  # of a seed's runs, on average
+    assert results(log, [other])[0].to_dict()["best_epoch"] == [2, 2, 2]
+    # Calibration is a ratio, and no percentage as an AUC is.
+    assert found.domain(1, "pcoc") == [1.1] * 3
     # The log's second arm is the better one in every domain.
     for index in range(len(NAMES)):
         assert found.domain(index, "auc") == (

@@ -281,6 +281,43 @@ def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path):
     assert phases.tower_options == adapted.tower_options
 
 
+def test_each_schedule_has_all_that_was_chosen_for_adapters():
+    options = {"lora_regularizer": "l2"}
+    adapters = {"temperature": 4, "rank_power": 0.5, "lora_bias": False}
+    chosen = {
+        "shared": {"embedding_l2": 0.25},
+        "mlora": {"embedding_l2": 0.5, "tower_options": options, **adapters},
+    }
+    data = dataclasses.replace(DATA, chosen=chosen)
+    beside = {"mlora": "parallel", **options}
+    for recipe, tower_options, own_epochs in (
+        (recipes.two_phase("tuned", data, "mlp"), options, True),
+        (recipes.star_mlora("tuned", data, "two_phase"), beside, True),
+        (recipes.star_mlora("tuned", data, "joint"), beside, False),
+    ):
+        assert {name: getattr(recipe, name) for name in adapters} == adapters
+        assert recipe.tower_options == tower_options
+        assert recipe.stop_by_domain == own_epochs
+        # The penalty is on the tables, and so the base's.
+        assert recipe.embedding_l2 == 0.25
+    assert not recipes.two_phase("release", data, "mlp").stop_by_domain
+
+
+def test_a_towers_own_search_comes_before_its_backbones_base():
+    chosen = {
+        "fibinet/mlora": {"dropout": 0.125},
+        "fibinet/shared": {"dropout": 0.5, "embedding_l2": 0.25},
+    }
+    data = dataclasses.replace(DATA, chosen=chosen)
+    found = recipes.recipe("tuned", data, "fibinet", "mlora")
+    assert (found.dropout, found.embedding_l2) == (0.125, 0.25)
+    # Of the MLP's own a tower has nothing of the base's besides its own.
+    chosen = {"shared": {"dropout": 0.5}, "mlora": {"embedding_l2": 0.25}}
+    data = dataclasses.replace(DATA, chosen=chosen)
+    found = recipes.recipe("tuned", data, "mlp", "mlora")
+    assert (found.dropout, found.embedding_l2) == (0.0, 0.25)
+
+
 def test_on_other_data_tuned_is_the_plain_preset(searched, tmp_path):
     searched("--towers=shared")
     assert chosen_on("e" * 64, tmp_path) == {}
