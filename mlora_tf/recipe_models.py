@@ -111,8 +111,7 @@ def _limit_ranks(model: keras.Model, log: ClickLog, power: float) -> None:
     else:
         rows = log.counts("train").sum(axis=1)
     # One without a row has its rank 1 all the same.
-    shares = (np.maximum(rows, 1) / rows.max()) ** power
-    shares = np.maximum(shares, np.finfo(float).tiny)
+    shares = np.maximum((rows / rows.max()) ** power, np.finfo(float).tiny)
     try:
         limit_ranks(model, dict(zip(log.schema.domains, shares, strict=True)))
     except ValueError as error:

@@ -99,6 +99,7 @@ class StreamingWAUC(keras.metrics.Metric):
             )
         self.num_domains = num_domains
         self.bins = bins
+        # Keras asks a model's only output; beside others, `mode="max"` says so.
         self._direction = "up"
         self.histograms = self.add_variable(
             shape=(num_domains, 2, bins),

@@ -137,7 +137,7 @@ def star_mlora(name: str, data: DataSet, schedule: str) -> Recipe:
         rank_power=adapters.rank_power,
         lora_bias=adapters.lora_bias,
         tower_options={"mlora": "parallel", **adapters.tower_options},
-        stop_by_domain=name == "tuned" and schedule == "two_phase",
+        stop_by_domain=name == "tuned",
     )
 
 

@@ -103,6 +103,19 @@ def test_new_values_come_behind_the_old_ones(log):
     assert parts.known.test.inputs["item"].tolist() == [0, 1]
 
 
+def test_one_new_value_makes_a_row_unseen(log):
+    test = split([(4, 1, 1, 1), (1, 2, 1, 0), (1, 1, 1, 0), (1, 1, 1, 1)])
+    parts = held_out.hold_out(dataclasses.replace(log, test=test), "b")
+    assert parts.unseen == 0.5
+
+
+def test_rows_keep_what_is_beside_their_inputs(log):
+    times = dataclasses.replace(log.test, extra={"time": np.arange(5)})
+    parts = held_out.hold_out(dataclasses.replace(log, test=times), "b")
+    assert parts.before.test.extra["time"].tolist() == [2, 3, 4]
+    assert parts.known.test.extra["time"].tolist() == [0, 1]
+
+
 def test_parts_are_told_apart(log):
     prints = {
         part.fingerprint
@@ -122,6 +135,14 @@ def test_an_unknown_domain_and_other_features_are_errors(log):
     age = DenseFeature("age", mean=0.0, stddev=1.0)
     schema = dataclasses.replace(SCHEMA, features=(*SCHEMA.features, age))
     with pytest.raises(RunError, match=r"sparse and learned.*'age'"):
+        held_out.hold_out(dataclasses.replace(log, schema=schema), "b")
+    given = SparseFeature("item", (10, 20, 30), vectors=4)
+    schema = dataclasses.replace(SCHEMA, features=(given,))
+    with pytest.raises(RunError, match=r"sparse and learned.*'item'"):
+        held_out.hold_out(dataclasses.replace(log, schema=schema), "b")
+    # Without it there must be a domain left.
+    schema = dataclasses.replace(SCHEMA, domains=("b",))
+    with pytest.raises(RunError, match="of which there must be two"):
         held_out.hold_out(dataclasses.replace(log, schema=schema), "b")
 
 

@@ -92,6 +92,48 @@ def test_every_field_of_a_recipe_is_part_of_its_key(field):
     assert len(keys) == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "has_one"),
+    [
+        ({"schedule": "two_phase"}, True),
+        # Trained on a part of the rows alone.
+        ({"schedule": "two_phase", "fresh_fraction": 0.5}, False),
+        ({"tower": "star"}, True),
+        # Trained together with its adapters.
+        ({"tower": "star", "tower_options": {"mlora": "parallel"}}, False),
+        ({"tower": "mlora"}, False),
+        # Of a tower that isn't imported, and of a version that is to come.
+        ({"tower": "mine"}, False),
+        ({"tower": "star", "a_later_field": 1}, False),
+    ],
+)
+def test_a_run_has_a_base_if_one_is_trained_by_itself(fields, has_one):
+    values = Recipe().to_dict() | fields
+    assert (run_module.base_key("f", values) is not None) == has_one
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"control": "bias_only"}, True),
+        ({"stop_by_domain": True}, True),
+        ({"temperature": 4}, True),
+        ({"max_adapter_params": 99}, True),
+        ({"rank_power": 0.5}, True),
+        ({"lora_bias": False}, True),
+        ({"tower_options": {"rank": 2}}, True),
+        ({"patience": 9}, False),
+        ({"seed": 9}, False),
+    ],
+)
+def test_what_is_of_adapters_alone_leaves_their_base_the_same(fields, same):
+    one = Recipe(schedule="two_phase")
+    other = dataclasses.replace(one, **fields)
+    keys = {run_module.base_key("f", each.to_dict()) for each in (one, other)}
+    assert (len(keys) == 1) == same
+    assert None not in keys
+
+
 def test_a_field_that_is_new_leaves_older_keys_alone(monkeypatch):
     values = Recipe(dropout=0.2).to_dict()
     older = {k: v for k, v in values.items() if k != "window_rows"}
