@@ -125,9 +125,11 @@ STUDY = Study(
     "mlora_table2",
     "MLoRA's Table 2: ten models, with and without adapters",
     "Base and joint MLoRA share their first weights, order of batches, early "
-    "stopping and limit of epochs; each has the penalty on the tables that "
-    "was searched for it. Two phases train once more, on that same base, and "
-    "each domain stops at its own best epoch. STAR is its topology alone, "
+    "stopping and limit of epochs. With `tuned` each has the penalty on the "
+    "tables that a search chose, where there was one: backbones but FiBiNET "
+    "and NFM have the MLP's, STAR's adapters STAR's. Two phases train once "
+    "more, on that same base; with `tuned` each domain stops at its own best "
+    "epoch. STAR is its topology alone, "
     "without partitioned normalization and auxiliary network; STAR + MLoRA "
     "has adapters beside its networks of each domain. Chosen is, run by run, "
     "the schedule with the better WAUC in validation; by domain, for each "

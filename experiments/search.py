@@ -7,8 +7,9 @@ trained with the best values so far of the others, and the one with the best
 validation WAUC (its mean over `--seeds`) stays. The shared tower has the
 levers of every model; the others start from what it chose, have the same
 levers again and, with adapters, their own: more chances on the same validation
-rows, of which more `--seeds` leave less to luck. `star_mlora` is STAR with what
-was chosen for adapters beside it, as in Table 2. Of levers that `--levers`
+rows, of which more `--seeds` leave less to luck. `--towers=star_mlora` is STAR
+with what was chosen for adapters beside it, as in Table 2, and has the shared
+levers alone. Of levers that `--levers`
 doesn't name, what an earlier search chose stays. The test split is never looked
 at. What is chosen on the MLP counts for every backbone; what
 `--backbone=fibinet`, say, chooses, counts for that one alone, in place of it.
@@ -40,6 +41,7 @@ from experiments.search_levers import LEVERS
 from experiments.search_levers import merged
 from experiments.study import trainer
 from experiments.study.data_set import DataSet
+from experiments.study.recipes import STAR_MLORA
 from experiments.study.recipes import arm_name
 from experiments.study.recipes import plain
 from experiments.study.recipes import tuned
@@ -142,18 +144,19 @@ class Search:
     def _kept(self, name: str) -> dict[str, Any]:
         """What is chosen for a tower already, but for the levers searched."""
         before = tuned(self.data, name, self.backbone)
+        searched = {one.name for one in LEVERS[name]} & set(self.levers)
         return {
             field: (
                 {
                     option: value
                     for option, value in setting.items()
-                    if option not in self.levers
+                    if option not in searched
                 }
                 if field == "tower_options"
                 else setting
             )
             for field, setting in before.items()
-            if field not in self.levers
+            if field not in searched
         }
 
     def scores(self, recipes: Sequence[Recipe]) -> list[float]:
@@ -208,7 +211,11 @@ def main() -> None:
         )
         chosen = start
         for tower in sorted(given.towers, key=list(LEVERS).index):
-            found, tried = search.tower(tower, chosen)
+            if tower == STAR_MLORA:
+                # With what has just been chosen for STAR and for adapters.
+                search.data = DataSet.open(path, output)
+            begin = start if tower == STAR_MLORA else chosen
+            found, tried = search.tower(tower, begin)
             if tower == "shared":
                 chosen = found
             arm = arm_name(given.backbone, tower)

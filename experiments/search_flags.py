@@ -27,7 +27,9 @@ def define_flags() -> None:
     """Defines the flags."""
     flags.DEFINE_list("data", None, "Prepared folders.", required=True)
     flags.DEFINE_list(
-        "towers", list(LEVERS), "What to search; shared comes first."
+        "towers",
+        ["shared", "mlora", "star"],
+        "What to search; shared comes first.",
     )
     flags.DEFINE_list("levers", ALL_LEVERS, "What is searched.")
     flags.DEFINE_string(

@@ -5,8 +5,8 @@ r"""STAR's Figure 7: predicted over true click rate, domain by domain.
 PCOC of the Base and of STAR in each domain, from the runs of
 `experiments.star_table2`; 1 is calibrated. In the paper STAR's dots are
 closer to 1 than the Base's. By occupation here their mean distance is 0.036
-with the paper's recipe, the Base's 0.039; with `tuned` it is the other way
-round, 0.024 and 0.020. Writes a figure besides the table. A seed is
+with the paper's recipe, the Base's 0.039 (one seed); with `tuned` both have
+0.024. Writes a figure besides the table. A seed is
 2 runs: 6 minutes of two cores by occupation.
 """
 

@@ -10,7 +10,7 @@ Base with the domain's embedding among its inputs, which in the paper is the
 auxiliary network's alone: what any embedding table can do about domains.
 In the paper each part gains alone, most together: 63.64 (Base), 64.85 (PN),
 64.55 (star FCN), 65.06 (both); layer normalization has 64.63. By occupation
-expect 77.3 (Base), 77.2, 77.5 and 77.5, 77.1 with layer normalization, and 77.6
+expect 77.2 (Base), 77.3, 77.5 and 77.4, 77.1 with layer normalization, and 77.5
 of the last row. A seed is 7 runs: a quarter of an hour of two cores by
 occupation.
 """

@@ -66,9 +66,10 @@ def build_model(
             makes the table's gradient dense; "batch" on the rows that a batch
             looks up. `EmbeddingTable` says how they differ.
         domain_field: Whether the domain is one of the embedded fields. With
-            `norm="partitioned"` the tower is better without: within a domain
-            that field is a constant, so that the norm makes it zero in
-            training, and in inference what the moving mean lags behind.
+            `norm="partitioned"` it tells the tower little: within a domain
+            that field is a constant, which the norm takes to zero, before its
+            scale and shift, in training, and in inference to how far the
+            moving mean lags behind it. STAR's paper leaves it out.
         kernel_initializer: Draws the tower's kernels.
         auxiliary_units: Width of the auxiliary network's first layer.
         vectors: By table, the pretrained vectors that the schema declares:

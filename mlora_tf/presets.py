@@ -76,7 +76,7 @@ def preset(name: str, backbone: str, tower: str) -> Recipe:
             norm="partitioned" if tower == "star" else "batch",
             auxiliary=True,
             # Normalized within its domain, the domain's own embedding is zero
-            # in training, and in inference what the moving mean lags behind.
+            # in training, and in inference how far the moving mean lags.
             domain_field=False,
             hidden_units=STAR_HIDDEN_UNITS,
             batch_size=2000,

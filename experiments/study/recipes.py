@@ -52,13 +52,9 @@ def tuned(
         options = adapters.get("tower_options", {})
         return {
             **tuned(data, "star", backbone),
-            **{
-                field: adapters[field]
-                for field in ADAPTERS
-                if field in adapters
-            },
-            "tower_options": {"mlora": "parallel", **options},
             **data.chosen.get(arm_name(backbone, tower), {}),
+            **{name: adapters[name] for name in ADAPTERS if name in adapters},
+            "tower_options": {"mlora": "parallel", **options},
         }
     chosen = dict(data.chosen.get(tower, data.chosen.get("shared", {})))
     if backbone != SEARCHED:

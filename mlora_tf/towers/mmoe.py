@@ -24,9 +24,9 @@ def mmoe(
 
     `sum_e softmax(x G_d + g_d)_e f_e(x)` (Ma et al., KDD 2018, eqs. 6 to 8),
     where each expert `f_e` has all the hidden layers, as in STAR's section
-    4.1. On a gate follows the domain's logit, where that paper has a network
-    of several layers. The mixture is dense: every row is computed by every
-    expert.
+    4.1. What a gate mixes goes straight to the domain's logit, where that
+    paper has a network of several layers. The mixture is dense: every row is
+    computed by every expert.
 
     Args:
         domain: The rows' domains, an integer tensor of shape `(batch,)`.

@@ -29,8 +29,9 @@ def ple(
     ones, and no other is computed (CGC, section 4.1). In the levels
     before it the shared gate mixes all domains' experts (section 4.2): that
     is the model, and there each row passes through all of them. With one
-    hidden layer it is the single-level CGC. On the last gate follows the
-    domain's logit, where the paper has a network of several layers.
+    hidden layer it is the single-level CGC. What the last gate mixes
+    goes straight to the domain's logit, where the paper has a network of
+    several layers.
 
     Args:
         domain: The rows' domains, an integer tensor of shape `(batch,)`.

@@ -265,6 +265,23 @@ def test_star_with_adapters_can_have_a_search_of_its_own(searched, tmp_path):
     assert star_mlora("two_phase") == before["two_phase"]
 
 
+def test_one_search_of_all_gives_star_the_adapters_just_chosen(
+    searched, tmp_path
+):
+    content, tried = searched("--towers=shared,mlora,star,star_mlora")
+    arms = content["data"][DATA.fingerprint]
+    options = arms["mlora"]["chosen"]["tower_options"]
+    assert "lora_regularizer" in options
+    assert tried[-1].tower_options == {"mlora": "parallel", **options}
+    assert tried[-1].temperature == 64
+    data = dataclasses.replace(
+        DATA, chosen=chosen_on(DATA.fingerprint, tmp_path)
+    )
+    joint = recipes.star_mlora("tuned", data, "joint")
+    assert joint.tower_options == tried[-1].tower_options
+    assert joint.embedding_l2 == arms["star_mlora"]["chosen"]["embedding_l2"]
+
+
 def test_what_was_chosen_is_the_preset_tuned(searched, tmp_path):
     searched("--towers=shared,mlora")
     chosen = chosen_on(DATA.fingerprint, tmp_path)
