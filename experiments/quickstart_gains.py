@@ -175,6 +175,17 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
     figure.savefig(path, dpi=160, facecolor="white")
 
 
+def sentence(result: dict[str, Any]) -> str:
+    """The gains in one line."""
+    two_phase, joint, best = (
+        _gain(result["all"], key) for key in ("two_phase", "joint", "best")
+    )
+    return (
+        f"Points of WAUC above the base: {two_phase:+.2f} in two phases, "
+        f"{joint:+.2f} jointly, of {best:+.2f} possible."
+    )
+
+
 def _best_possible(log: "ClickLog") -> "Evaluation":
     import numpy as np
 
@@ -187,17 +198,6 @@ def _best_possible(log: "ClickLog") -> "Evaluation":
         np.concatenate(true_ctr),
         test.domain,
         log.schema.domains,
-    )
-
-
-def sentence(result: dict[str, Any]) -> str:
-    """The gains in one line."""
-    two_phase, joint, best = (
-        _gain(result["all"], key) for key in ("two_phase", "joint", "best")
-    )
-    return (
-        f"Points of WAUC above the base: {two_phase:+.2f} in two phases, "
-        f"{joint:+.2f} jointly, of {best:+.2f} possible."
     )
 
 

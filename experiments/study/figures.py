@@ -63,24 +63,24 @@ def with_and_without(
 ) -> None:
     """Two bars for each model: the second and the first of its arms.
 
-    They are of WAUC where the metric is undefined, as it is without users.
+    A panel is of WAUC where the metric is undefined, as it is without users.
     """
-    if any(math.isnan(value) for one in found for value in one.test(metric)):
-        metric = "wauc"
     figure, panels = _panels(found)
     for axes, results in panels:
+        values = [value for one in results for value in one.test(metric)]
+        shown = "wauc" if any(map(math.isnan, values)) else metric
         groups = list(dict.fromkeys(one.arm.group for one in results))
         names = list(dict.fromkeys(one.arm.name for one in results))
         for shift, (name, color) in enumerate(zip(names, COLORS, strict=False)):
             mine = [one for one in results if one.arm.name == name]
             axes.bar(
                 [groups.index(one.arm.group) + 0.4 * shift for one in mine],
-                [Summary.of(one.test(metric)).mean for one in mine],
+                [Summary.of(one.test(shown)).mean for one in mine],
                 width=0.38,
                 color=color,
                 label=name,
             )
-        lowest = min(min(one.test(metric)) for one in results)
+        lowest = min(min(one.test(shown)) for one in results)
         axes.set_ylim(bottom=lowest - 0.5)
         axes.set_xticks(
             [place + 0.2 for place in range(len(groups))],
@@ -88,7 +88,7 @@ def with_and_without(
             rotation=30,
             ha="right",
         )
-        axes.set_ylabel(f"test {HEADINGS[metric]}, %")
+        axes.set_ylabel(f"test {HEADINGS[shown]}, %")
         axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
 
