@@ -129,11 +129,11 @@ STUDY = Study(
     "tables that a search chose, where there was one: backbones but FiBiNET "
     "and NFM have the MLP's, STAR's adapters STAR's. Two phases train once "
     "more, on that same base; with `tuned` each domain stops at its own best "
-    "epoch. STAR is its topology alone, "
-    "without partitioned normalization and auxiliary network; STAR + MLoRA "
-    "has adapters beside its networks of each domain. Chosen is, run by run, "
-    "the schedule with the better WAUC in validation; by domain, for each "
-    "domain of a run the one with the better AUC in its own validation rows.",
+    "epoch. STAR is its topology alone, without partitioned normalization and "
+    "auxiliary network; STAR + MLoRA has adapters beside its networks of each "
+    "domain. Chosen is, run by run, the schedule with the better WAUC in "
+    "validation; by domain, for each domain of a run the one with the better "
+    "AUC in its own validation rows.",
     arms,
     table=table,
     figure=figures.gains,

@@ -9,10 +9,10 @@ levers of every model; the others start from what it chose, have the same
 levers again and, with adapters, their own: more chances on the same validation
 rows, of which more `--seeds` leave less to luck. `--towers=star_mlora` is STAR
 with what was chosen for adapters beside it, as in Table 2, and has the shared
-levers alone. Of levers that `--levers`
-doesn't name, what an earlier search chose stays. The test split is never looked
-at. What is chosen on the MLP counts for every backbone; what
-`--backbone=fibinet`, say, chooses, counts for that one alone, in place of it.
+levers alone. Of levers that `--levers` doesn't name, what an earlier search
+chose stays. The test split is never looked at. What is chosen on the MLP counts
+for every backbone; what `--backbone=fibinet`, say, chooses, counts for that one
+alone, in place of it.
 
 Writes `experiments/results/tuned.json`, which every table with
 `--preset=tuned` reads, and `search.md`: each value that was tried. All runs
@@ -211,9 +211,9 @@ def main() -> None:
         )
         chosen = start
         for tower in sorted(given.towers, key=list(LEVERS).index):
-            if tower == STAR_MLORA:
-                # With what has just been chosen for STAR and for adapters.
-                search.data = DataSet.open(path, output)
+            # With what has just been chosen for other towers.
+            search.data = DataSet.open(path, output)
+            # STAR with adapters begins as STAR, not as the shared tower.
             begin = start if tower == STAR_MLORA else chosen
             found, tried = search.tower(tower, begin)
             if tower == "shared":

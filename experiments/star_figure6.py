@@ -7,7 +7,7 @@ The models of `experiments.star_table2`, whose runs it shares, and the same
 without the auxiliary network. In the paper all of them gain from it, MulANN
 least; it gives no numbers. By occupation expect the Base to gain 0.2 in
 user-weighted AUC, and STAR and MLoRA nothing. A seed of these three is 6 runs,
-half of them `experiments.star_table2`'s: a quarter of an hour of two cores.
+half of them `experiments.star_table2`'s: ten minutes of two cores.
 """
 
 import functools

@@ -7,7 +7,7 @@ PCOC of the Base and of STAR in each domain, from the runs of
 closer to 1 than the Base's. By occupation here their mean distance is 0.036
 with the paper's recipe, the Base's 0.039 (one seed); with `tuned` both have
 0.024. Writes a figure besides the table. A seed is
-2 runs: 6 minutes of two cores by occupation.
+2 runs: 4 minutes of two cores by occupation.
 """
 
 import functools

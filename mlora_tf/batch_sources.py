@@ -14,7 +14,6 @@ from mlora_tf.memory_order import MemoryOrder
 from mlora_tf.schema import DOMAIN
 from mlora_tf.split import Split
 from mlora_tf.streamed_batches import StreamedBatches
-from mlora_tf.streaming import StreamedSplit
 
 
 class BatchSource(Protocol):
@@ -120,45 +119,20 @@ class StreamedSource:
     starts anew.
 
     Args:
-        split: The rows.
-        batch_size: Rows of a batch, of all workers.
-        cutter: Cuts this worker's part of the batches.
-        seed: Seed of the order.
-        shard: This worker's index and the number of workers.
-        buffer_rows: The most rows that are shuffled together; None for
-            `streamed_batches.BUFFER_ROWS` or `BUFFER_BYTES`.
-
-    Raises:
-        DataError: A worker would have no row group.
+        batches: This worker's batches, from any position on.
+        rows: Rows of such a batch.
     """
 
-    def __init__(
-        self,
-        split: StreamedSplit,
-        batch_size: int,
-        cutter: Cutter,
-        *,
-        seed: int,
-        shard: tuple[int, int],
-        buffer_rows: int | None,
-    ) -> None:
-        rows = batch_size // shard[1]
+    def __init__(self, batches: StreamedBatches, rows: int) -> None:
         self.error: Exception | None = None
-        self._batches = StreamedBatches(
-            split,
-            rows,
-            cutter,
-            seed=seed,
-            buffer_rows=buffer_rows,
-            shard=shard,
-        )
-        self.pass_steps = self._batches.pass_steps
+        self.pass_steps = batches.pass_steps
+        self._batches = batches
         self._held: tuple[int, Iterator[Split]] | None = None
         inputs = {
             feature.name: tf.TensorSpec(
                 (None, rows, *feature.shape), feature.dtype
             )
-            for feature in split.schema.features
+            for feature in batches.split.schema.features
         }
         inputs[DOMAIN] = tf.TensorSpec((None, rows), "int32")
         label = {"ctr": tf.TensorSpec((None, rows, 1), "float32")}

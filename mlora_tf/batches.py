@@ -11,6 +11,7 @@ from mlora_tf.columns import DataError
 from mlora_tf.cutting import DOMAIN_SAMPLINGS
 from mlora_tf.cutting import MODES
 from mlora_tf.split import Split
+from mlora_tf.streamed_batches import StreamedBatches
 from mlora_tf.streaming import StreamedSplit
 from mlora_tf.untuned_pipelines import untuned
 
@@ -196,21 +197,16 @@ def _source(
         )
     # Each worker cuts its own rows, into its part of a batch.
     workers = shard[1]
+    rows = batch_size // workers
     window = None if window_rows is None else window_rows // workers
-    cutter = cutting.cutter(
-        mode, domain_sampling, batch_size // workers, window
-    )
+    cutter = cutting.cutter(mode, domain_sampling, rows, window)
     if cutter is None:
         raise ValueError(
             "domain_sampling='sequential' needs all rows of a domain at once, "
             "which streamed rows aren't: read them with reading='memory', or "
             "use domain_sampling='proportional'."
         )
-    return StreamedSource(
-        split,
-        batch_size,
-        cutter,
-        seed=seed,
-        shard=shard,
-        buffer_rows=buffer_rows,
+    batches = StreamedBatches(
+        split, rows, cutter, seed=seed, buffer_rows=buffer_rows, shard=shard
     )
+    return StreamedSource(batches, rows)
